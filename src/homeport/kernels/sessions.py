@@ -1,0 +1,288 @@
+"""Sessions as Jupyter means them: which kernel belongs to which path.
+
+A session is a path (a notebook, or the made-up path of a console), a name and a kernel. Sessions outlive the
+server as their kernels do: they are kept in one JSON file per root folder, and a session goes when its kernel goes.
+Two servers on one root share that file, so every change is a read, a change and an atomic replace under a lock.
+
+What runs in a kernel is the documents' affair; the HTTP shape of a session is ``protocol/rest.py``'s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import hashlib
+import logging
+import os
+import tempfile
+import uuid
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from homeport.errors import BadRequest, KernelGone, NotFound
+from homeport.folders import Folders, private
+
+if TYPE_CHECKING:
+    from homeport.kernels.client import KernelInfo, SupervisorClient
+
+log = logging.getLogger(__name__)
+
+# Ways into this server, and handshakes of the process that started it: a kernel has no use for them.
+_NOT_FOR_KERNELS = frozenset(
+    {
+        "CONFIGPROXY_AUTH_TOKEN",
+        "HOMEPORT_PASSWORD",
+        "HOMEPORT_TOKEN",
+        "JPY_API_TOKEN",
+        "JPY_COOKIE_NAME",
+        "JPY_PARENT_PID",
+        "JPY_SESSION_NAME",
+        "JUPYTER_TOKEN",
+        "JUPYTER_TOKEN_FILE",
+        "LISTEN_FDNAMES",
+        "LISTEN_FDS",
+        "LISTEN_PID",
+        "NOTIFY_SOCKET",
+        "WATCHDOG_PID",
+        "WATCHDOG_USEC",
+    }
+)
+
+
+def kernel_environment(environ: Mapping[str, str], session_path: Path | None = None) -> dict[str, str]:
+    """The environment that a kernel gets: the server's, without the server's own secrets.
+
+    Args:
+        environ: the server's environment.
+        session_path: absolute path of the notebook, for ``JPY_SESSION_NAME`` (as jupyter_server sets it).
+    """
+    env = {key: value for key, value in environ.items() if key not in _NOT_FOR_KERNELS}
+    if session_path is not None:
+        env["JPY_SESSION_NAME"] = str(session_path)
+    return env
+
+
+class Session(msgspec.Struct, frozen=True):
+    """One session. ``path`` is an API path: relative to the root, ``/``-separated, without a leading slash."""
+
+    id: str
+    path: str
+    name: str
+    type: str
+    kernel_id: str
+
+
+_decode = msgspec.json.Decoder(list[Session]).decode
+
+
+class Sessions:
+    """The sessions of one root folder. Persistent; at most one session per path."""
+
+    def __init__(self, folders: Folders, supervisor: SupervisorClient, root: Path) -> None:
+        self._supervisor = supervisor
+        self._root = root
+        key = hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:16]
+        self._file = folders.state / "sessions" / f"{key}.json"
+        self._sessions: dict[str, Session] = {}
+        self._version: tuple[int, int] | None = None
+        self._starting: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
+        self._callbacks: list[Callable[[str], None]] = []
+        self._unsubscribe = supervisor.subscribe(self._on_kernel)
+
+    def close(self) -> None:
+        """Stop listening to the supervisor. Sessions and kernels stay."""
+        self._unsubscribe()
+
+    def list(self) -> Sequence[Session]:
+        """Every session, oldest first."""
+        return list(self._load().values())
+
+    def get(self, session_id: str) -> Session:
+        """Raises NotFound."""
+        session = self._load().get(session_id)
+        if session is None:
+            raise NotFound(f"There is no session {session_id}.", session=session_id)
+        return session
+
+    def by_path(self, path: str) -> Session | None:
+        """The session of a path, or None."""
+        return next((session for session in self._load().values() if session.path == path), None)
+
+    async def create(
+        self, *, path: str, type: str = "notebook", name: str = "", kernel_name: str | None = None, kernel_id: str | None = None
+    ) -> Session:
+        """The session of ``path``; when there is none, a new one on a new kernel, or on the kernel ``kernel_id``.
+
+        Raises:
+            BadRequest: no path.
+            NotFound: no such kernel or kernelspec.
+            KernelFailed: the kernel died at start; ``data["stderr"]`` has its last lines.
+        """
+        if not path:
+            raise BadRequest("A session needs a path.")
+        async with self._starting.setdefault(path, asyncio.Lock()):
+            there = self.by_path(path)
+            if there is not None:
+                return there
+            kernel_id = self._known(kernel_id) if kernel_id else await self._start(path, kernel_name)
+            session = Session(id=str(uuid.uuid4()), path=path, name=name, type=type or "notebook", kernel_id=kernel_id)
+            self._put(session)
+            return session
+
+    async def change(
+        self,
+        session_id: str,
+        *,
+        path: str | None = None,
+        name: str | None = None,
+        type: str | None = None,
+        kernel_name: str | None = None,
+        kernel_id: str | None = None,
+    ) -> Session:
+        """Move a session to another path, name or kernel. A kernel that no session uses any more is shut down.
+
+        Raises:
+            NotFound: no such session, kernel or kernelspec.
+            KernelFailed: the new kernel died at start; the session keeps the old one.
+        """
+        before = self.get(session_id)
+        new_path = path if path is not None else before.path
+        async with self._starting.setdefault(new_path, asyncio.Lock()):
+            new_kernel = before.kernel_id
+            if kernel_id is not None:
+                new_kernel = self._known(kernel_id)
+            elif kernel_name is not None:
+                new_kernel = await self._start(new_path, kernel_name)
+            after = Session(
+                id=before.id,
+                path=new_path,
+                name=name if name is not None else before.name,
+                type=type if type is not None else before.type,
+                kernel_id=new_kernel,
+            )
+            self._put(after)
+            if before.path != after.path:
+                self._tell({before.path})
+        if after.kernel_id != before.kernel_id:
+            await self._release(before.kernel_id)
+        return after
+
+    async def delete(self, session_id: str) -> None:
+        """End a session, and its kernel unless another session uses it. Raises NotFound."""
+        session = self.get(session_id)
+        with self._changing() as sessions:
+            sessions.pop(session_id, None)
+        self._tell({session.path})
+        await self._release(session.kernel_id)
+
+    def renamed(self, old: str, new: str) -> None:
+        """A file or folder has moved: its sessions move along. Their kernels keep the folder they were started in."""
+        moved: set[str] = set()
+        with self._changing() as sessions:
+            for session in list(sessions.values()):
+                if session.path == old or session.path.startswith(old + "/"):
+                    path = new + session.path[len(old) :]
+                    # The name of a notebook's session is its file's name; one that somebody chose stays.
+                    name = path.rsplit("/", 1)[-1] if session.name == session.path.rsplit("/", 1)[-1] else session.name
+                    sessions[session.id] = msgspec.structs.replace(session, path=path, name=name)
+                    moved |= {session.path, path}
+        self._tell(moved)
+
+    def subscribe(self, callback: Callable[[str], None]) -> Callable[[], None]:
+        """Call ``callback(path)`` whenever the session of ``path`` came, went or changed. Returns "unsubscribe"."""
+        self._callbacks.append(callback)
+
+        def unsubscribe() -> None:
+            with contextlib.suppress(ValueError):
+                self._callbacks.remove(callback)
+
+        return unsubscribe
+
+    def _known(self, kernel_id: str) -> str:
+        if kernel_id not in self._supervisor.kernels:
+            raise NotFound(f"There is no kernel {kernel_id}.", kernel=kernel_id)
+        return kernel_id
+
+    async def _start(self, path: str, kernel_name: str | None) -> str:
+        if not kernel_name:
+            kernel_name = (await self._supervisor.kernelspecs()).default
+        absolute = self._root.joinpath(*path.split("/"))
+        cwd = absolute.parent
+        while not cwd.is_dir() and cwd != cwd.parent:  # a console's path, or a folder that has been removed
+            cwd = cwd.parent
+        env = kernel_environment(os.environ, absolute)
+        return (await self._supervisor.start_kernel(kernel_name, cwd=str(cwd), env=env)).kernel_id
+
+    async def _release(self, kernel_id: str) -> None:
+        if any(session.kernel_id == kernel_id for session in self._load().values()):
+            return
+        with contextlib.suppress(KernelGone, NotFound):
+            await self._supervisor.shutdown(kernel_id)
+
+    def _put(self, session: Session) -> None:
+        with self._changing() as sessions:
+            sessions[session.id] = session
+        self._tell({session.path})
+
+    def _on_kernel(self, info: KernelInfo | None) -> None:
+        if not self._supervisor.connected:
+            return
+        # Not only `info`: kernels may have ended while no server was looking.
+        gone = [session for session in self._load().values() if session.kernel_id not in self._supervisor.kernels]
+        if gone:
+            with self._changing() as sessions:
+                for session in gone:
+                    sessions.pop(session.id, None)
+        self._tell({session.path for session in gone})
+
+    def _tell(self, paths: set[str]) -> None:
+        for path in paths:
+            for callback in tuple(self._callbacks):
+                callback(path)
+
+    def _load(self) -> dict[str, Session]:
+        """The sessions as the file has them; read again only when the file has been replaced."""
+        try:
+            facts = os.stat(self._file)
+        except FileNotFoundError:
+            return self._sessions
+        version = (facts.st_mtime_ns, facts.st_ino)
+        if version != self._version:
+            try:
+                self._sessions = {session.id: session for session in _decode(self._file.read_bytes())}
+            except (msgspec.MsgspecError, OSError) as error:
+                log.warning("The list of sessions %s cannot be read (%s); going on with what is known.", self._file, error)
+            self._version = version
+        return self._sessions
+
+    @contextlib.contextmanager
+    def _changing(self) -> Iterator[dict[str, Session]]:
+        """The sessions, to be changed: read afresh under the lock, replaced on the way out."""
+        private(self._file.parent)
+        with open(self._file.with_suffix(".lock"), "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            sessions = dict(self._load())
+            yield sessions
+            self._sessions = sessions
+            try:
+                self._write(sessions)
+            except OSError as error:
+                log.warning("The list of sessions %s cannot be written (%s); it is kept in memory.", self._file, error)
+
+    def _write(self, sessions: Mapping[str, Session]) -> None:
+        handle, temporary = tempfile.mkstemp(dir=self._file.parent, prefix=".sessions-")
+        try:
+            with open(handle, "wb") as file:
+                file.write(msgspec.json.encode(list(sessions.values())))
+            os.replace(temporary, self._file)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+            raise
+        facts = os.stat(self._file)
+        self._version = (facts.st_mtime_ns, facts.st_ino)
