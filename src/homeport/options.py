@@ -1,0 +1,379 @@
+"""The one table of options: default, flags, environment, configuration keys, type and help of each.
+
+The command line, configuration files, the reference in the documentation and the tests read this table; nothing else
+lists options. Parsing a command line is ``cli.py``'s, reading configuration files is not done here either: both hand
+plain values to :func:`resolve`, which checks them and says where each came from.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import TypeVar
+
+from homeport.errors import BadRequest
+
+T = TypeVar("T")
+
+GROUPS = {
+    "network": "where it listens",
+    "access": "who may come in",
+    "files": "folders and notebooks",
+    "browser": "the browser",
+    "lifecycle": "kernels, and how it ends",
+    "log": "the log",
+}
+"""Groups of options in the order of ``--help``, with their headings."""
+
+
+class BadOption(BadRequest):
+    """An option has a value that it cannot have; ``data`` has ``option`` and ``source``."""
+
+    code = "bad_option"
+
+
+@dataclass(frozen=True)
+class Option:
+    """One row of the table.
+
+    ``read`` takes what a command line, an environment variable or a configuration file holds (a ``str``, or the
+    Python value itself) and gives the value of the setting, or raises ``ValueError`` with a sentence that says what is wanted.
+    """
+
+    name: str
+    """The attribute of :class:`Settings`, and the key ``Homeport.<name>`` in configuration files."""
+    default: object
+    group: str
+    help: str
+    read: Callable[[object], object]
+    flags: tuple[str, ...]
+    off_flags: tuple[str, ...]
+    """Flags that say no to a yes-or-no option, such as ``--no-browser``."""
+    metavar: str | None
+    choices: tuple[str, ...]
+    server_app: tuple[str, ...]
+    """Names under ``ServerApp`` (and its parts) in Jupyter's configuration, as ``Section.name``."""
+    notebook_app: tuple[str, ...]
+    """The same for the classic notebook's ``NotebookApp``."""
+    environment: tuple[str, ...]
+    is_switch: bool
+    is_secret: bool
+
+    @property
+    def config_keys(self) -> tuple[str, ...]:
+        """Every key that sets this option in a configuration file; the first is Homeport's own."""
+        return (f"Homeport.{self.name}", *self.server_app, *self.notebook_app)
+
+
+# -- What a value may be ---------------------------------------------------------------------------------------------
+
+
+def read_text(value: object) -> str:
+    """Any text."""
+    if not isinstance(value, str):
+        raise ValueError("a text is wanted")  # noqa: TRY004  # readers have one kind of error
+    return value
+
+
+def read_yes_no(value: object) -> bool:
+    """True or false, or one of the words people use for them."""
+    words = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.strip().lower() in words:
+        return words[value.strip().lower()]
+    raise ValueError("yes or no is wanted")
+
+
+def _integer(value: object, low: int, high: int | None = None) -> int:
+    try:
+        number = int(value) if isinstance(value, (int, str)) and not isinstance(value, bool) else None
+    except ValueError:
+        number = None
+    if number is None or number < low or (high is not None and number > high):
+        raise ValueError(f"a whole number from {low} {'up' if high is None else f'to {high}'} is wanted")
+    return number
+
+
+def read_port(value: object) -> int:
+    """A TCP port; 0 lets the system choose."""
+    return _integer(value, 0, 65535)
+
+
+def read_count(value: object) -> int:
+    """A whole number, 0 or more."""
+    return _integer(value, 0)
+
+
+_DURATION_UNITS = {"": 1.0, "s": 1.0, "sec": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]*)")
+
+
+def read_duration(value: object) -> float | None:
+    """Seconds, from ``90``, ``30min``, ``2h``, ``1h30m`` or ``1d``; None for ``off``, ``none`` and 0."""
+    if value is None:
+        return None
+    text = str(value).strip().lower()
+    if text in {"off", "none", "never", ""}:
+        return None
+    parts = _DURATION.findall(text)
+    if isinstance(value, bool) or _DURATION.sub("", text).strip() or not parts or any(unit not in _DURATION_UNITS for _, unit in parts):
+        raise ValueError("a duration such as 90, 30min, 2h or 1d is wanted, or off")
+    return sum(float(number) * _DURATION_UNITS[unit] for number, unit in parts) or None
+
+
+_SIZE_UNITS = {"": 1, "b": 1}
+_SIZE_UNITS |= {letter + tail: 1024 ** (power + 1) for power, letter in enumerate("kmgt") for tail in ("", "b", "ib")}
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]*)")
+
+
+def read_size(value: object) -> int:
+    """Bytes, from ``500000``, ``64k``, ``10M``, ``10MiB`` or ``1GB``; each unit is 1,024 of the one before."""
+    match = _SIZE.fullmatch(str(value).strip().lower())
+    if isinstance(value, bool) or not match or match[2] not in _SIZE_UNITS:
+        raise ValueError("a size such as 500000, 64k or 10MiB is wanted")
+    return int(float(match[1]) * _SIZE_UNITS[match[2]])
+
+
+def read_folder(value: object) -> Path:
+    """A path; ``~`` and environment variables are filled in, and it is made absolute."""
+    if not isinstance(value, (str, Path)) or not str(value):
+        raise ValueError("a folder is wanted")
+    if "\0" in str(value):
+        raise ValueError("a path cannot hold a NUL character")
+    return Path(os.path.abspath(os.path.expanduser(os.path.expandvars(str(value)))))
+
+
+def read_base_url(value: object) -> str:
+    """A URL path, given back with one slash at both ends."""
+    if not isinstance(value, str) or not re.fullmatch(r"[\w/.~%@:+-]*", value) or ".." in value.split("/"):
+        raise ValueError("a path such as /jupyter/ is wanted")
+    inner = "/".join(part for part in value.split("/") if part)
+    return f"/{inner}/" if inner else "/"
+
+
+def read_names(value: object) -> tuple[str, ...]:
+    """Several names: a list, or one text with commas between them."""
+    if isinstance(value, str):
+        return tuple(name.strip() for name in value.split(",") if name.strip())
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return tuple(str(name) for name in value)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+    raise ValueError("a list of names is wanted")
+
+
+def read_ip(value: object) -> str:
+    """An address or host name to listen on; ``*`` and the empty text mean all addresses, given back as ``""``."""
+    text = read_text(value).strip()
+    return "" if text == "*" else text
+
+
+def one_of(*words: str) -> Callable[[object], str]:
+    """A reader that takes one of ``words``, whatever its case."""
+
+    def read(value: object) -> str:
+        text = str(value).strip().lower()
+        if text not in words:
+            raise ValueError(f"one of {', '.join(words)} is wanted")
+        return text
+
+    return read
+
+
+# -- The table -------------------------------------------------------------------------------------------------------
+
+
+def _row(
+    default: T,
+    read: Callable[[object], object],
+    *flags: str,
+    group: str,
+    help: str,
+    off_flags: tuple[str, ...] = (),
+    metavar: str | None = None,
+    choices: tuple[str, ...] = (),
+    server_app: tuple[str, ...] = (),
+    notebook_app: tuple[str, ...] = (),
+    environment: tuple[str, ...] = (),
+    is_secret: bool = False,
+) -> T:
+    facts = {
+        "default": default,
+        "group": group,
+        "help": help,
+        "read": read,
+        "flags": flags,
+        "off_flags": off_flags,
+        "metavar": metavar,
+        "choices": choices,
+        "server_app": server_app,
+        "notebook_app": notebook_app,
+        "environment": environment,
+        "is_switch": read is read_yes_no,
+        "is_secret": is_secret,
+    }
+    return field(default=default, metadata={"option": facts})
+
+
+ON_STOP = ("auto", "keep", "shutdown")
+LOG_LEVELS = ("debug", "info", "warning", "error")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is in force. Made by :func:`resolve`; every field but ``sources`` is a row of the table."""
+
+    ip: str = _row(
+        "127.0.0.1", read_ip, "--ip", group="network", metavar="ADDRESS",
+        help="the address to listen on; '*' for all addresses",
+        server_app=("ServerApp.ip",), notebook_app=("NotebookApp.ip",),
+    )  # fmt: skip
+    port: int = _row(
+        8888, read_port, "--port", "-p", group="network", metavar="PORT",
+        help="the port to listen on; 0 lets the system choose one; a port that was asked for and is taken is an error, "
+        "otherwise the next free one is used",
+        server_app=("ServerApp.port",), notebook_app=("NotebookApp.port",), environment=("JUPYTER_PORT",),
+    )  # fmt: skip
+    port_retries: int = _row(
+        50, read_count, "--port-retries", group="network", metavar="N",
+        help="how many ports after the first are tried when it is taken",
+        server_app=("ServerApp.port_retries",), notebook_app=("NotebookApp.port_retries",), environment=("JUPYTER_PORT_RETRIES",),
+    )  # fmt: skip
+    base_url: str = _row(
+        "/", read_base_url, "--base-url", group="network", metavar="PATH",
+        help="the URL path below which everything is served, such as /jupyter/",
+        server_app=("ServerApp.base_url",), notebook_app=("NotebookApp.base_url",),
+    )  # fmt: skip
+    trusted_proxies: tuple[str, ...] = _row(
+        ("127.0.0.1", "::1"), read_names, "--trusted-proxies", group="network", metavar="ADDRESSES",
+        help="addresses or networks of the proxies whose X-Forwarded headers count, with commas between them",
+    )  # fmt: skip
+    token: str | None = _row(
+        None, read_text, "--token", group="access", metavar="TOKEN", is_secret=True,
+        help="the token that lets a browser in; made at random when none is given; better given in the variable JUPYTER_TOKEN, "
+        "since other users of this machine can read command lines; an empty one asks for no token",
+        server_app=("IdentityProvider.token", "ServerApp.token"), notebook_app=("NotebookApp.token",),
+        environment=("HOMEPORT_TOKEN", "JUPYTER_TOKEN"),
+    )  # fmt: skip
+    allow_origin: str = _row(
+        "", read_text, "--allow-origin", group="access", metavar="ORIGIN",
+        help="one more origin, such as https://example.org, whose pages may use this server",
+        server_app=("ServerApp.allow_origin",), notebook_app=("NotebookApp.allow_origin",),
+    )  # fmt: skip
+    local_hostnames: tuple[str, ...] = _row(
+        ("localhost",), read_names, "--local-hostnames", group="access", metavar="NAMES",
+        help="host names that count as this machine when only a loopback address is listened on, with commas between them",
+        server_app=("ServerApp.local_hostnames",), notebook_app=("NotebookApp.local_hostnames",),
+    )  # fmt: skip
+    allow_remote_access: bool = _row(
+        False, read_yes_no, "--allow-remote-access", group="access",
+        help="answer to any Host name also when only a loopback address is listened on",
+        server_app=("ServerApp.allow_remote_access",), notebook_app=("NotebookApp.allow_remote_access",),
+    )  # fmt: skip
+    allow_root: bool = _row(
+        False, read_yes_no, "--allow-root", group="access",
+        help="run as root, although every notebook then can do anything to this machine",
+        server_app=("ServerApp.allow_root",), notebook_app=("NotebookApp.allow_root",),
+    )  # fmt: skip
+    root_dir: Path = _row(  # noqa: RUF009  # a Path cannot be changed
+        Path(), read_folder, "--root-dir", "--notebook-dir", group="files", metavar="FOLDER",
+        help="the folder whose notebooks are served; the current one when none is given",
+        server_app=("ServerApp.root_dir", "ServerApp.notebook_dir", "FileContentsManager.root_dir"),
+        notebook_app=("NotebookApp.notebook_dir", "LabApp.notebook_dir", "NotebookManager.notebook_dir"),
+    )  # fmt: skip
+    stream_limit: int = _row(
+        10 * 1024 * 1024, read_size, "--stream-limit", group="files", metavar="SIZE",
+        help="how much text a cell's stream keeps, in the file too; what is over is left out and the output says so",
+    )  # fmt: skip
+    notebook_limit: int = _row(
+        90 * 1024 * 1024, read_size, "--notebook-limit", group="files", metavar="SIZE",
+        help="the largest notebook file that is opened",
+    )  # fmt: skip
+    open_browser: bool = _row(
+        True, read_yes_no, group="browser", off_flags=("--no-browser",),
+        help="do not open a browser; it is never opened without a display",
+        server_app=("ServerApp.open_browser",), notebook_app=("NotebookApp.open_browser",),
+    )  # fmt: skip
+    browser: str = _row(
+        "", read_text, "--browser", group="browser", metavar="NAME",
+        help="the browser to open, as Python's webbrowser module names it, or a command in which %s stands for the URL",
+        server_app=("ServerApp.browser",), notebook_app=("NotebookApp.browser",),
+    )  # fmt: skip
+    on_stop: str = _row(
+        "auto", one_of(*ON_STOP), "--on-stop", group="lifecycle", metavar="WHAT", choices=ON_STOP,
+        help="what a stop by SIGTERM does to kernels: keep them running, shut them down, or auto: "
+        "shut down where the server is what a container runs, keep everywhere else",
+    )  # fmt: skip
+    idle_shutdown: float | None = _row(
+        None, read_duration, "--idle-shutdown", group="lifecycle", metavar="DURATION",
+        help="stop kernels that have neither run nor been looked at for so long, such as 12h",
+    )  # fmt: skip
+    log_level: str = _row(
+        "info", one_of(*LOG_LEVELS), "--log-level", group="log", metavar="LEVEL", choices=LOG_LEVELS,
+        help="how much is said on the terminal",
+        server_app=("Application.log_level", "ServerApp.log_level"), notebook_app=("NotebookApp.log_level",),
+    )  # fmt: skip
+
+    sources: Mapping[str, str] = field(default_factory=dict[str, str], compare=False)
+    """Where each value that is not the default came from: field name to words such as ``"command line"``."""
+
+    def given(self, name: str) -> bool:
+        """True when somebody asked for this value, rather than it being the default."""
+        return name in self.sources
+
+    @property
+    def port_tries(self) -> int:
+        """How many ports may be tried: one when a port was asked for, unless retries were asked for as well."""
+        return 1 if self.given("port") and not self.given("port_retries") else 1 + self.port_retries
+
+
+@cache
+def options() -> tuple[Option, ...]:
+    """The rows of the table, in the order of :class:`Settings`."""
+    return tuple(Option(name=row.name, **row.metadata["option"]) for row in dataclasses.fields(Settings) if "option" in row.metadata)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Values from one place, by field name. ``source`` is how that place is called: ``"command line"``, a file's path."""
+
+    source: str
+    values: Mapping[str, object]
+
+
+def environment_layers(environment: Mapping[str, str]) -> list[Layer]:
+    """What environment variables set, one layer a variable, the stronger ones last."""
+    return [
+        Layer(f"environment variable {variable}", {option.name: environment[variable]})
+        for option in options()
+        for variable in reversed(option.environment)
+        if variable in environment
+    ]
+
+
+def resolve(layers: Iterable[Layer]) -> Settings:
+    """Settings from layers, the strongest last.
+
+    Raises:
+        BadOption: a value cannot be read; the message names the option, its source and what is wanted.
+    """
+    rows = {option.name: option for option in options()}
+    values: dict[str, object] = {}
+    sources: dict[str, str] = {}
+    for layer in layers:
+        for name, given in layer.values.items():
+            option = rows[name]
+            try:
+                values[name] = option.read(given)
+            except ValueError as error:
+                shown = "" if option.is_secret else f" {given!r}"
+                flag = (option.flags or option.off_flags)[0]
+                message = f"{flag} cannot be{shown}: {error} ({layer.source})"
+                raise BadOption(message, option=option.name, source=layer.source) from None
+            sources[name] = layer.source
+    values.setdefault("root_dir", Path.cwd())
+    return Settings(**values, sources=sources)  # pyright: ignore[reportArgumentType]  # each row's reader gives its field's type
