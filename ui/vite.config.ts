@@ -1,0 +1,29 @@
+import { defineConfig } from "vitest/config";
+import { pageAssets, precompress } from "./build/precompress.ts";
+
+/**
+ * Four pages, one entry each. URLs inside the assets are relative, so that one build serves under any `base_url`.
+ */
+export default defineConfig({
+  base: "./",
+  publicDir: false,
+  oxc: { jsx: { runtime: "automatic", importSource: "preact" } },
+  build: {
+    outDir: "../src/homeport/static",
+    emptyOutDir: true,
+    manifest: true,
+    target: ["chrome111", "firefox114", "safari16.4"],
+    modulePreload: { polyfill: false },
+    assetsInlineLimit: 0,
+    rollupOptions: {
+      input: {
+        notebook: "src/main/notebook.ts",
+        tree: "src/main/tree.tsx",
+        login: "src/main/login.tsx",
+        error: "src/main/error.tsx",
+      },
+    },
+  },
+  plugins: [pageAssets({ notebook: ["page", "editor"] }), precompress()],
+  test: { include: ["src/**/*.test.ts", "src/**/*.test.tsx"], environment: "node" },
+});
