@@ -1,0 +1,191 @@
+import { type ComponentChildren, type JSX, render } from "preact";
+import { useEffect, useId, useRef } from "preact/hooks";
+import { Button, IconButton } from "./Button";
+import { CloseIcon } from "./icons";
+
+export interface DialogProps {
+  title: string;
+  /** Called for Escape, the close button and a click beside the dialog. */
+  onClose: () => void;
+  children: ComponentChildren;
+  /** The row of buttons at its foot. */
+  actions?: ComponentChildren;
+  /** Wide enough for a table. */
+  wide?: boolean;
+}
+
+/** A modal dialog on the native `<dialog>`: the browser keeps the focus in it, and gives it back afterwards. */
+export function Dialog({ title, onClose, children, actions, wide }: DialogProps): JSX.Element {
+  const element = useRef<HTMLDialogElement>(null);
+  const titleId = useId();
+  useEffect(() => {
+    const dialog = element.current;
+    dialog?.showModal?.();
+    return () => dialog?.close?.();
+  }, []);
+  return (
+    // biome-ignore lint/a11y/useKeyWithClickEvents: the keyboard's way is Escape, which the browser turns into "cancel"
+    <dialog
+      ref={element}
+      class={wide ? "dialog dialog-wide" : "dialog"}
+      aria-labelledby={titleId}
+      onCancel={(event) => {
+        event.preventDefault();
+        onClose();
+      }}
+      onClick={(event) => {
+        if (event.target === element.current) onClose();
+      }}
+    >
+      <div class="dialog-body">
+        <header class="dialog-header">
+          <h2 id={titleId}>{title}</h2>
+          <IconButton label="Close" icon={CloseIcon} onClick={onClose} />
+        </header>
+        <div class="dialog-content">{children}</div>
+        {actions && <footer class="dialog-actions">{actions}</footer>}
+      </div>
+    </dialog>
+  );
+}
+
+export interface Question<Answer extends string> {
+  title: string;
+  text: ComponentChildren;
+  /** From the safest to the most likely; the last one is drawn as the main one and has the focus unless it is a danger. */
+  choices: readonly { value: Answer; label: string; danger?: boolean }[];
+}
+
+/**
+ * Asks in a modal dialog.
+ *
+ * @returns the chosen value, or null when the dialog was closed without choosing.
+ */
+export function ask<Answer extends string>(question: Question<Answer>): Promise<Answer | null> {
+  return show<Answer>((done) => (
+    <Dialog
+      title={question.title}
+      onClose={() => done(null)}
+      actions={question.choices.map((choice, index) => {
+        const main = index === question.choices.length - 1;
+        const variant = choice.danger ? "danger" : main ? "primary" : "plain";
+        return (
+          <Button
+            key={choice.value}
+            variant={variant}
+            autofocus={main && !choice.danger}
+            onClick={() => done(choice.value)}
+          >
+            {choice.label}
+          </Button>
+        );
+      })}
+    >
+      <p>{question.text}</p>
+    </Dialog>
+  ));
+}
+
+/** Asks for a yes: true only if the named action was chosen. */
+export async function confirm(question: {
+  title: string;
+  text: ComponentChildren;
+  action: string;
+  danger?: boolean;
+}): Promise<boolean> {
+  const choices = [
+    { value: "no", label: "Cancel" },
+    { value: "yes", label: question.action, danger: question.danger ?? false },
+  ] as const;
+  return (await ask({ title: question.title, text: question.text, choices })) === "yes";
+}
+
+/**
+ * Asks for one line of text.
+ *
+ * @param question.select how many characters of `value` are selected at first, so that a name can be changed without its ending.
+ * @param question.check says what is wrong with a text, or "" when nothing is.
+ * @returns the text, or null when the dialog was closed.
+ */
+export function askText(question: {
+  title: string;
+  label: string;
+  value: string;
+  action: string;
+  select?: number;
+  check?: (value: string) => string;
+}): Promise<string | null> {
+  return show<string>((done) => <TextQuestion {...question} done={done} />);
+}
+
+function TextQuestion({
+  title,
+  label,
+  value,
+  action,
+  select,
+  check,
+  done,
+}: Parameters<typeof askText>[0] & { done: (answer: string | null) => void }): JSX.Element {
+  const input = useRef<HTMLInputElement>(null);
+  const formId = useId();
+  const inputId = useId();
+  // Only when the dialog opens.
+  useEffect(() => {
+    input.current?.focus();
+    input.current?.setSelectionRange(0, select ?? value.length);
+  }, []);
+  const validate = () => {
+    const field = input.current;
+    field?.setCustomValidity(check?.(field.value.trim()) ?? "");
+  };
+  return (
+    <Dialog
+      title={title}
+      onClose={() => done(null)}
+      actions={
+        <>
+          <Button onClick={() => done(null)}>Cancel</Button>
+          <Button variant="primary" type="submit" form={formId}>
+            {action}
+          </Button>
+        </>
+      }
+    >
+      <form
+        id={formId}
+        onSubmit={(event) => {
+          event.preventDefault();
+          done(input.current?.value.trim() ?? null);
+        }}
+      >
+        <label class="field" for={inputId}>
+          <span>{label}</span>
+          <input
+            ref={input}
+            id={inputId}
+            class="input"
+            defaultValue={value}
+            required
+            autocomplete="off"
+            spellcheck={false}
+            onInput={validate}
+          />
+        </label>
+      </form>
+    </Dialog>
+  );
+}
+
+/** Renders a dialog into a place of its own until it is done. */
+function show<Answer>(draw: (done: (answer: Answer | null) => void) => JSX.Element): Promise<Answer | null> {
+  const place = document.body.appendChild(document.createElement("div"));
+  return new Promise((resolve) => {
+    const done = (answer: Answer | null) => {
+      render(null, place);
+      place.remove();
+      resolve(answer);
+    };
+    render(draw(done), place);
+  });
+}

@@ -1,0 +1,9 @@
+/** The parts that every page is made of. Import theme/index.css once per page. */
+export { Banner, type Level } from "./Banner";
+export { Brand, Mark } from "./Brand";
+export { Button, type ButtonProps, IconButton, type IconButtonProps } from "./Button";
+export { ask, askText, confirm, Dialog, type DialogProps, type Question } from "./Dialog";
+export { Icon, type IconNode } from "./Icon";
+export { MenuButton, type MenuButtonProps, type MenuItem } from "./Menu";
+export { ThemeMenu } from "./ThemeMenu";
+export { Toaster, toast } from "./Toast";
