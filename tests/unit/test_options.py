@@ -94,18 +94,32 @@ def test_a_bad_secret_is_not_repeated() -> None:
 
 @pytest.mark.parametrize(
     ("given", "seconds"),
-    [("90", 90.0), (90, 90.0), ("30min", 1800.0), ("2h", 7200.0), ("1h30m", 5400.0), ("1.5d", 129600.0), ("off", None), ("0", None), (None, None)],
+    [
+        ("90", 90.0),
+        (90, 90.0),
+        ("30min", 1800.0),
+        ("2h", 7200.0),
+        ("1h30m", 5400.0),
+        ("1.5d", 129600.0),
+        ("off", None),
+        ("0", None),
+        (None, None),
+    ],
 )
 def test_durations(given: object, seconds: float | None) -> None:
     assert read_duration(given) == seconds
 
 
-@pytest.mark.parametrize(("given", "size"), [("500", 500), (500, 500), ("64k", 65536), ("10M", 10 << 20), ("10 MiB", 10 << 20), ("1.5GB", 3 << 29)])
+@pytest.mark.parametrize(
+    ("given", "size"), [("500", 500), (500, 500), ("64k", 65536), ("10M", 10 << 20), ("10 MiB", 10 << 20), ("1.5GB", 3 << 29)]
+)
 def test_sizes(given: object, size: int) -> None:
     assert read_size(given) == size
 
 
-@pytest.mark.parametrize(("given", "path"), [("", "/"), ("/", "/"), ("ipython", "/ipython/"), ("/a//b", "/a/b/"), ("/user/me@x.org/", "/user/me@x.org/")])
+@pytest.mark.parametrize(
+    ("given", "path"), [("", "/"), ("/", "/"), ("ipython", "/ipython/"), ("/a//b", "/a/b/"), ("/user/me@x.org/", "/user/me@x.org/")]
+)
 def test_base_urls(given: str, path: str) -> None:
     assert read_base_url(given) == path
 
