@@ -1,0 +1,25 @@
+"""The commands of the command line, one module each; this table says which there are.
+
+``serve`` is what ``homeport [FOLDER]`` without a command word does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command word: the module below ``homeport.commands`` whose ``run(arguments)`` it calls, and one line of help."""
+
+    module: str
+    summary: str
+
+
+COMMANDS = {
+    "list": Command("list", "the servers that are running"),
+    "stop": Command("stop", "stop a server; its kernels run on unless told otherwise"),
+    "kernels": Command("kernels", "the kernels that are running, with their memory; or stop some of them"),
+    "run": Command("run", "run notebooks on a server and wait for them"),
+    "supervisor": Command("supervisor", "the process that owns the kernels; started by the server when it is needed"),
+}

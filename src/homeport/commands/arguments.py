@@ -1,0 +1,91 @@
+"""Command lines from the table of options: parsers, help in groups, and what a mistyped option probably meant."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from typing import NoReturn
+
+from homeport.options import GROUPS, BadOption, Layer, Option
+
+COMMAND_LINE = "command line"
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, with errors as :class:`BadOption` and the nearest right flag in them."""
+
+    def __init__(self, prog: str, description: str, epilog: str = "") -> None:
+        super().__init__(
+            prog=prog,
+            description=description,
+            epilog=epilog,
+            allow_abbrev=False,  # an abbreviation would change its meaning when an option is added
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            add_help=False,
+        )
+        self.add_argument("-h", "--help", action="help", help="show this text and leave")
+
+    def error(self, message: str) -> NoReturn:
+        """Raises BadOption."""
+        raise BadOption(f"{message}; '{self.prog} --help' shows what there is", source=COMMAND_LINE)
+
+    def parse(self, arguments: Sequence[str]) -> argparse.Namespace:
+        """Parse all of ``arguments``.
+
+        Raises:
+            BadOption: something is unknown, missing or too much.
+        """
+        namespace, unknown = self.parse_known_args(arguments)
+        if unknown:
+            self._refuse(next((word for word in unknown if word.startswith("-")), unknown[0]))
+        return namespace
+
+    def _refuse(self, word: str) -> NoReturn:
+        if not word.startswith("-"):
+            self.error(f"'{word}' is one argument too many")
+        flag = word.split("=", 1)[0]
+        known = [name for name in self._option_string_actions if name.startswith("--")]
+        near = get_close_matches(flag, known, n=1, cutoff=0.6)
+        self.error(f"there is no option {flag}" + (f"; did you mean {near[0]}?" if near else ""))
+
+
+def add_options(parser: Parser, rows: Iterable[Option]) -> None:
+    """Give ``parser`` the flags of ``rows``, in the groups of the table. Only what is given appears in the namespace."""
+    rows = list(rows)
+    for key, heading in GROUPS.items():
+        of_group = [row for row in rows if row.group == key]
+        if not of_group:
+            continue
+        group = parser.add_argument_group(heading)
+        for row in of_group:
+            _add(group, row)
+
+
+def _add(group: argparse._ArgumentGroup, row: Option) -> None:  # pyright: ignore[reportPrivateUsage]  # argparse has no public name for it
+    help = row.help.replace("%", "%%")
+    default = "" if row.is_switch or row.default is None or row.default in ("", ()) or row.name == "root_dir" else _shown(row)
+    if row.is_switch:
+        if row.flags:
+            group.add_argument(*row.flags, dest=row.name, action="store_const", const=True, default=argparse.SUPPRESS, help=help)
+        if row.off_flags:
+            group.add_argument(*row.off_flags, dest=row.name, action="store_const", const=False, default=argparse.SUPPRESS, help=help)
+        return
+    # Choices are checked by the table's reader, whose message says more than argparse's.
+    metavar = "|".join(row.choices) or row.metavar
+    group.add_argument(*row.flags, dest=row.name, metavar=metavar, default=argparse.SUPPRESS, help=help + default)
+
+
+def _shown(row: Option) -> str:
+    value = row.default
+    if isinstance(value, tuple):
+        value = ",".join(str(part) for part in value)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+    elif isinstance(value, int) and value >= 1 << 20 and value % (1 << 20) == 0:
+        value = f"{value >> 20}MiB"
+    return f" [{value}]"
+
+
+def layer(namespace: argparse.Namespace, rows: Iterable[Option]) -> Layer:
+    """What of ``rows`` the command line gave."""
+    given = vars(namespace)
+    return Layer(COMMAND_LINE, {row.name: given[row.name] for row in rows if row.name in given})

@@ -1,0 +1,171 @@
+"""How a server ends: which kernels are its own, what a signal means for them, and the question that Ctrl-C asks.
+
+``commands/serve.py`` does what is decided here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Iterable
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from homeport.kernels.client import KernelInfo, SupervisorClient
+    from homeport.kernels.sessions import Sessions
+
+QUESTION_TIMEOUT = 10.0
+"""Seconds that the question of Ctrl-C waits for an answer."""
+
+# Programs that are process 1 of a whole machine; anything else as process 1 is what a container runs.
+_INITS_OF_MACHINES = {"systemd", "init", "launchd", "upstart", "openrc-init", "runit", "runit-init", "shepherd", "busybox"}
+
+
+class Kernels(Enum):
+    """What a stop does to kernels."""
+
+    KEEP = "keep"
+    SHUT_DOWN = "shut down"
+
+
+def is_main_of_container(*, behind_own_init: bool, parent: int | None = None, first: str | None = None, in_container: bool | None = None) -> bool:
+    """True when this process is what a container runs: process 1, or the direct child of a container's init (tini, a shell script).
+
+    To be asked at the start: a process whose parent has ended is a child of process 1 too.
+
+    Args:
+        behind_own_init: ``stay_behind_as_init()`` forked us from process 1.
+        parent, first, in_container: for tests; the parent's pid, the name of process 1, and whether container marks are there.
+    """
+    if behind_own_init:
+        return True
+    if (os.getppid() if parent is None else parent) != 1:
+        return False
+    name = _name_of_first() if first is None else first
+    if name not in _INITS_OF_MACHINES:
+        return name != ""
+    marked = (os.path.exists("/.dockerenv") or os.path.exists("/run/.containerenv")) if in_container is None else in_container
+    return marked and name != "systemd"
+
+
+def _name_of_first() -> str:
+    try:
+        return Path("/proc/1/comm").read_text().strip()
+    except OSError:
+        return ""
+
+
+def on_terminate(on_stop: str, *, main_of_container: bool) -> Kernels:
+    """What SIGTERM means under the option ``on_stop``."""
+    if on_stop == "auto":
+        return Kernels.SHUT_DOWN if main_of_container else Kernels.KEEP
+    return Kernels.SHUT_DOWN if on_stop == "shutdown" else Kernels.KEEP
+
+
+def kernels_of(supervisor: SupervisorClient, sessions: Sessions, *, every: bool) -> list[KernelInfo]:
+    """The kernels that live and belong to a server: all when no other server shares the supervisor, otherwise those of its sessions."""
+    mine = {session.kernel_id for session in sessions.list()}
+    return [info for info in supervisor.kernels.values() if info.state != "dead" and (every or info.kernel_id in mine)]
+
+
+async def shut_down(supervisor: SupervisorClient, kernels: Iterable[KernelInfo]) -> None:
+    """Shut ``kernels`` down, all at the same time; one that is gone already does not matter."""
+    await asyncio.gather(*(supervisor.shutdown(info.kernel_id) for info in kernels), return_exceptions=True)
+
+
+def describe_kernels(kernels: Iterable[KernelInfo], sessions: Sessions, now: float) -> list[str]:
+    """One line a kernel: what it belongs to, and whether it works."""
+    paths = {session.kernel_id: session.path for session in sessions.list()}
+    lines: list[str] = []
+    for info in kernels:
+        state = "busy" if info.state == "busy" else f"{info.state} for {brief_duration(now - info.last_activity)}"
+        lines.append(f"{paths.get(info.kernel_id, '(no notebook)')}  {info.display_name or info.name}, {state}")
+    return sorted(lines)
+
+
+def brief_duration(seconds: float) -> str:
+    """``5 s``, ``12 min``, ``3 h``, ``2 days``."""
+    seconds = max(seconds, 0.0)
+    for limit, unit, size in ((120, "s", 1), (7200, "min", 60), (172800, "h", 3600)):
+        if seconds < limit:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds / 86400:.0f} days"
+
+
+class Answer(Enum):
+    """What came of the question."""
+
+    KEEP = "keep"
+    SHUT_DOWN = "shut down"
+    GO_ON = "go on"
+
+
+class Question:
+    """The question that Ctrl-C asks on a terminal, without stopping the server meanwhile.
+
+    A second Ctrl-C while it stands means "leave at once, and leave kernels running": see :meth:`again`.
+    """
+
+    def __init__(self, *, write: Callable[[str], None]) -> None:
+        self._write = write
+        self._answer: asyncio.Future[Answer] | None = None
+
+    @property
+    def stands(self) -> bool:
+        """True while an answer is waited for."""
+        return self._answer is not None and not self._answer.done()
+
+    def again(self) -> None:
+        """Ctrl-C came again."""
+        if self._answer is not None and not self._answer.done():
+            self._write("\n")
+            self._answer.set_result(Answer.KEEP)
+
+    async def ask(self, lines: list[str]) -> Answer:
+        """Ask what shall become of the kernels that ``lines`` describe. No answer within 10 s: the server goes on."""
+        loop = asyncio.get_running_loop()
+        self._answer = loop.create_future()
+        kernels = "1 kernel is" if len(lines) == 1 else f"{len(lines)} kernels are"
+        self._write(f"\n{kernels} running:\n" + "".join(f"  {line}\n" for line in lines))
+        self._write("Stop the server and leave them running? [Y]es, [n]o: shut them down, [c]ancel (Ctrl-C again: yes) ")
+        terminal = sys.stdin.fileno()
+        loop.add_reader(terminal, self._on_line, terminal)
+        try:
+            async with asyncio.timeout(QUESTION_TIMEOUT):
+                return await self._answer
+        except TimeoutError:
+            self._write(f"\nNo answer in {QUESTION_TIMEOUT:.0f} s: the server goes on.\n")
+            return Answer.GO_ON
+        finally:
+            loop.remove_reader(terminal)
+            self._answer = None
+
+    def _on_line(self, terminal: int) -> None:
+        answer = self._answer
+        if answer is None or answer.done():
+            return
+        data = b""
+        with contextlib.suppress(OSError):
+            data = os.read(terminal, 1024)
+        if not data:  # end of file, or the terminal is gone: nobody can answer any more
+            answer.set_result(Answer.KEEP)
+            return
+        word = data.decode("utf-8", "replace").strip().lower()
+        answers = {"": Answer.KEEP, "y": Answer.KEEP, "yes": Answer.KEEP, "n": Answer.SHUT_DOWN, "no": Answer.SHUT_DOWN}
+        answers |= {"c": Answer.GO_ON, "cancel": Answer.GO_ON}
+        if word in answers:
+            answer.set_result(answers[word])
+        else:
+            self._write("Please answer y, n or c: ")
+
+
+def can_ask() -> bool:
+    """True when somebody sits at a terminal that this process may read from: it is in the foreground there."""
+    try:
+        return sys.stdin.isatty() and sys.stdout.isatty() and os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()
+    except (OSError, ValueError, AttributeError):
+        return False

@@ -1,0 +1,361 @@
+"""``homeport [FOLDER]``: the composition root. Builds the parts, serves, and ends as asked.
+
+Alone here everybody is known: the supervisor's client, sessions, store, documents and the web edge are made and joined.
+What a signal means, and the question of Ctrl-C, are in ``ending.py``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import getpass
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from homeport import __version__
+from homeport.commands import COMMANDS
+from homeport.commands.arguments import COMMAND_LINE, Parser, add_options, layer
+from homeport.commands.ending import (
+    Answer,
+    Kernels,
+    Question,
+    can_ask,
+    describe_kernels,
+    is_main_of_container,
+    kernels_of,
+    on_terminate,
+    shut_down,
+)
+from homeport.commands.reaper import stay_behind_as_init
+from homeport.errors import Forbidden, NotFound, SupervisorUnavailable
+from homeport.options import BadOption, Layer, Settings, environment_layers, options, resolve
+
+if TYPE_CHECKING:
+    from homeport.documents.registry import Documents
+    from homeport.folders import Folders
+    from homeport.kernels.client import KernelInfo, SupervisorClient
+    from homeport.kernels.sessions import Sessions
+    from homeport.web.server import Server
+
+log = logging.getLogger(__name__)
+
+# Kernels get this long to go by themselves; `docker stop` kills after 10 s, and people expect less.
+_KERNELS_TIMEOUT = 1.2
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a command line asks for."""
+
+    settings: Settings
+    page: str
+    """An API path to open first: a notebook below the root, or the empty text."""
+    welcome: bool
+
+
+def make_parser() -> Parser:
+    """The command line of ``homeport [FOLDER]``, made from the table of options."""
+    words = "\n".join(f"  {word:<12}{command.summary}" for word, command in COMMANDS.items())
+    parser = Parser(
+        "homeport",
+        "Serve the notebooks of a folder. Kernels, outputs and edits outlive the browser, the link and this server.",
+        f"commands, each with its own --help:\n{words}\n",
+    )
+    parser.usage = "homeport [FOLDER] [options]\n       homeport COMMAND [options]"
+    parser.add_argument("folder", nargs="?", metavar="FOLDER", help="the folder to serve, or one notebook; the current folder by default")
+    parser.add_argument("--welcome", action="store_true", help="put a notebook into the folder that shows what Homeport does")
+    parser.add_argument("-V", "--version", action="version", version=f"homeport {__version__}", help="show the version and leave")
+    add_options(parser, options())
+    return parser
+
+
+def read_command_line(arguments: Sequence[str]) -> Wanted:
+    """Settings from the environment and the command line.
+
+    Raises:
+        BadOption: an option is unknown or has a bad value.
+        NotFound: there is no such folder.
+    """
+    given = make_parser().parse(arguments)
+    asked = layer(given, options())
+    layers = [*environment_layers(os.environ), asked]
+    page = ""
+    if given.folder is not None:
+        folder, page = _folder_and_page(given.folder, asked)
+        layers.append(Layer(COMMAND_LINE, {"root_dir": folder}))
+    settings = resolve(layers)
+    if not settings.root_dir.is_dir():
+        raise NotFound(f"There is no folder {settings.root_dir}.")
+    return Wanted(settings, page, given.welcome)
+
+
+def _folder_and_page(word: str, asked: Layer) -> tuple[Path, str]:
+    """What ``FOLDER`` means: a folder to serve, or a notebook whose folder is served and that is opened first."""
+    path = Path(os.path.abspath(os.path.expanduser(word)))
+    root = asked.values.get("root_dir")
+    if path.is_dir():
+        if root is not None and resolve([asked]).root_dir != path:
+            raise BadOption(f"Two folders are given, {word} and --root-dir {root}; leave one out", source=COMMAND_LINE)
+        return path, ""
+    if path.is_file():
+        folder = resolve([asked]).root_dir if root is not None else path.parent
+        if not path.is_relative_to(folder):
+            raise BadOption(f"{word} is not in the folder {folder} that is to be served", source=COMMAND_LINE)
+        return folder, path.relative_to(folder).as_posix()
+    near = get_close_matches(word, COMMANDS, n=1, cutoff=0.6)
+    advice = f"did you mean the command '{near[0]}'?" if near else "'homeport --help' shows the commands."
+    raise NotFound(f"There is no folder {word}, and no command of that name; {advice}", path=word)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Serve until stopped; the exit status.
+
+    Raises:
+        HomeportError: it cannot start; the message says why and what to do.
+    """
+    wanted = read_command_line(arguments)
+    refuse_root(wanted.settings)
+    behind_init = stay_behind_as_init()
+    container = is_main_of_container(behind_own_init=behind_init)
+
+    from homeport.commands.welcome import NAME, offer_welcome, put_welcome
+    from homeport.folders import Folders
+
+    folders = Folders.from_environment()
+    root = wanted.settings.root_dir
+    if wanted.welcome:
+        if not (root / NAME).exists():
+            put_welcome(root)
+        wanted = Wanted(wanted.settings, NAME, welcome=True)
+    elif offer_welcome(root, memory=folders.state / "welcome-refused"):
+        wanted = Wanted(wanted.settings, NAME, welcome=True)
+    return _run_loop(wanted, folders, container)
+
+
+def refuse_root(settings: Settings) -> None:
+    """Raises Forbidden when this is root and nobody said that it may be."""
+    if os.geteuid() == 0 and not settings.allow_root:
+        raise Forbidden(
+            "Running as root would let every notebook do anything to this machine. Start Homeport as another user, or add --allow-root."
+        )
+
+
+def _run_loop(wanted: Wanted, folders: Folders, container: bool) -> int:
+    from homeport.commands.log import set_up_log
+
+    set_up_log(wanted.settings.log_level)
+    try:
+        import uvloop
+
+        factory: Callable[[], asyncio.AbstractEventLoop] | None = uvloop.new_event_loop
+    except ImportError:  # a platform without it
+        factory = None
+    with asyncio.Runner(loop_factory=factory) as runner:
+        return runner.run(_serve(wanted, folders, container))
+
+
+def say(text: str) -> None:
+    """Tell the person at the terminal; a terminal that is gone does not matter."""
+    with contextlib.suppress(OSError, ValueError):
+        print(text, flush=True)
+
+
+@dataclass(frozen=True)
+class _Built:
+    """The parts, in the order in which they were built; they are closed in the reverse one."""
+
+    settings: Settings
+    folders: Folders
+    supervisor: SupervisorClient
+    sessions: Sessions
+    documents: Documents
+    server: Server
+
+
+async def _serve(wanted: Wanted, folders: Folders, container: bool) -> int:
+    built = await _build(wanted.settings, folders)
+    ending = _Ending(built, container)
+    ending.watch_signals()
+    helpers: list[asyncio.Task[None]] = []
+    try:
+        await built.server.start(ending.stop)
+        _announce(wanted, built.server.url, built.server.link)
+        helpers.append(asyncio.create_task(_go_on_with_kernels(built)))
+        helpers.append(asyncio.create_task(_open_browser(wanted, built)))
+        await ending.decided()
+    finally:
+        for helper in helpers:
+            helper.cancel()
+        await asyncio.gather(*helpers, return_exceptions=True)
+        await ending.close()
+    return 0
+
+
+async def _build(settings: Settings, folders: Folders) -> _Built:
+    from homeport.auth.access import Access
+    from homeport.documents.limits import Limits
+    from homeport.documents.registry import Documents
+    from homeport.kernels.client import SupervisorClient
+    from homeport.kernels.sessions import Sessions
+    from homeport.stores.files import FileStore
+    from homeport.web.app import Parts
+    from homeport.web.server import Server
+
+    store = FileStore(settings.root_dir)
+    supervisor = SupervisorClient(folders)
+    sessions = Sessions(folders, supervisor, settings.root_dir)
+    limits = Limits(stream=settings.stream_limit, notebook=settings.notebook_limit)
+    documents = Documents(store=store, supervisor=supervisor, sessions=sessions, folders=folders, limits=limits)
+    await documents.start()
+    parts = Parts(
+        settings=settings, documents=documents, supervisor=supervisor, sessions=sessions, store=store, auth=Access(settings, folders), folders=folders
+    )
+    return _Built(settings, folders, supervisor, sessions, documents, Server(parts))
+
+
+async def _go_on_with_kernels(built: _Built) -> None:
+    """Find the kernels of before and go on with what ran; the server answers meanwhile, and also when this cannot be done."""
+    try:
+        await built.supervisor.start()
+        await built.supervisor.configure(idle_shutdown=built.settings.idle_shutdown)
+    except SupervisorUnavailable as error:
+        log.error("%s", error.message)
+        return
+    await built.documents.resume()
+    mine = kernels_of(built.supervisor, built.sessions, every=False)
+    if mine:
+        say(f"Still running from before: {len(mine)} kernel{'' if len(mine) == 1 else 's'}.")
+
+
+def _announce(wanted: Wanted, url: str, link: str) -> None:
+    say(f"Homeport {__version__} serves {wanted.settings.root_dir}\n")
+    # A token that somebody chose is known to them, and has no business in a log.
+    own_token = wanted.settings.given("token") and bool(wanted.settings.token)
+    say(f"    {url if own_token else link}" + ("   (with the token that you set)" if own_token else "") + "\n")
+    hint = tunnel_hint(os.environ, url, socket.gethostname(), getpass.getuser)
+    if hint:
+        say(hint)
+    say("Ctrl-C stops the server. What runs in kernels runs on, and is here again at the next start.")
+
+
+def tunnel_hint(environment: Mapping[str, str], url: str, host: str, user: Callable[[], str]) -> str:
+    """How to reach a server that listens on loopback only, for somebody who came by SSH; otherwise the empty text."""
+    parts = urlsplit(url)
+    if not environment.get("SSH_CONNECTION") or parts.hostname not in ("localhost", "127.0.0.1", "::1"):
+        return ""
+    port = parts.port or 80
+    return f"From your own computer: ssh -N -L {port}:127.0.0.1:{port} {user()}@{host}  and open that link there.\n"
+
+
+async def _open_browser(wanted: Wanted, built: _Built) -> None:
+    from homeport.commands.browser import has_display, open_browser
+
+    settings = wanted.settings
+    if not settings.open_browser or not has_display(os.environ):
+        return
+    opener = opener_file(built.folders)
+    link = built.server.link_to(wanted.page)
+    if not await asyncio.to_thread(open_browser, link, settings.browser, opener):
+        say("No browser could be opened; open the link above.")
+
+
+def opener_file(folders: Folders) -> Path:
+    """The page by which the browser is opened, named as jupyter_server names it."""
+    return folders.runtime / f"jpserver-{os.getpid()}-open.html"
+
+
+class _Ending:
+    """When the server ends, and what becomes of its kernels. ``stop`` is the one way in: signals and the REST API come here."""
+
+    def __init__(self, built: _Built, container: bool) -> None:
+        self._built = built
+        self._container = container
+        self._kernels: asyncio.Future[Kernels] = asyncio.get_running_loop().create_future()
+        self._question = Question(write=_prompt)
+        self._asking: asyncio.Task[None] | None = None
+
+    def watch_signals(self) -> None:
+        """From here on signals end the server as they should."""
+        loop = asyncio.get_running_loop()
+        terminated = on_terminate(self._built.settings.on_stop, main_of_container=self._container)
+        loop.add_signal_handler(signal.SIGTERM, self.stop, terminated)
+        loop.add_signal_handler(signal.SIGINT, self._on_interrupt, terminated)
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup says that the server shall outlive its terminal
+            loop.add_signal_handler(signal.SIGHUP, self.stop, Kernels.KEEP)
+
+    def stop(self, kernels: Kernels) -> None:
+        """End the server. What was decided first counts."""
+        if not self._kernels.done():
+            self._kernels.set_result(kernels)
+
+    async def decided(self) -> None:
+        """Wait until the server is to end."""
+        await asyncio.shield(self._kernels)
+
+    async def close(self) -> None:
+        """Save everything, then leave kernels as decided, and let go of the supervisor."""
+        if self._asking is not None:
+            self._asking.cancel()
+        built = self._built
+        await built.server.stop()
+        await built.documents.close()
+        if self._kernels.done() and self._kernels.result() is Kernels.SHUT_DOWN:
+            await self._shut_kernels_down()
+        built.sessions.close()
+        await built.supervisor.close()
+        opener_file(built.folders).unlink(missing_ok=True)
+
+    async def _shut_kernels_down(self) -> None:
+        supervisor = self._built.supervisor
+        try:
+            async with asyncio.timeout(_KERNELS_TIMEOUT):
+                await shut_down(supervisor, self._own_kernels())
+        except TimeoutError:
+            log.warning("Some kernels did not stop within %s s.", _KERNELS_TIMEOUT)
+        if self._container:  # nothing is left in the container that could use it
+            with contextlib.suppress(SupervisorUnavailable, TimeoutError):
+                async with asyncio.timeout(_KERNELS_TIMEOUT):
+                    await supervisor.shutdown_supervisor(kernels=True)
+
+    def _own_kernels(self) -> list[KernelInfo]:
+        from homeport.commands.running import running_servers
+
+        others = [server for server in running_servers(self._built.folders.runtime) if server.is_homeport and server.pid != os.getpid()]
+        return kernels_of(self._built.supervisor, self._built.sessions, every=not others)
+
+    def _on_interrupt(self, terminated: Kernels) -> None:
+        if self._kernels.done():
+            say("\nLeaving at once. What was acknowledged is safe, and kernels run on.")
+            os._exit(130)
+        if self._question.stands:
+            self._question.again()
+        elif not can_ask():
+            self.stop(terminated)
+        elif self._asking is None or self._asking.done():
+            self._asking = asyncio.get_running_loop().create_task(self._ask())
+
+    async def _ask(self) -> None:
+        kernels = self._own_kernels()
+        if not kernels:
+            say("")
+            self.stop(Kernels.KEEP)
+            return
+        answer = await self._question.ask(describe_kernels(kernels, self._built.sessions, time.time()))
+        if answer is not Answer.GO_ON:
+            self.stop(Kernels.SHUT_DOWN if answer is Answer.SHUT_DOWN else Kernels.KEEP)
+
+
+def _prompt(text: str) -> None:
+    with contextlib.suppress(OSError):
+        sys.stdout.write(text)
+        sys.stdout.flush()

@@ -1,0 +1,114 @@
+"""``homeport stop``: ask a server to leave. Its kernels run on, unless they are to stop as well."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from homeport.commands.arguments import Parser
+from homeport.errors import HomeportError, NotFound
+
+if TYPE_CHECKING:
+    from homeport.commands.running import RunningServer
+    from homeport.folders import Folders
+
+# A server first saves everything; on a slow disk that takes its time.
+_PATIENCE = 30.0
+
+
+def make_parser() -> Parser:
+    """The command's own command line."""
+    parser = Parser(
+        "homeport stop",
+        "Stop a server of this user on this machine. It saves what is open and leaves; what runs in kernels runs on,\n"
+        "and is there again when a server is started on the same folder.",
+    )
+    parser.add_argument("port", nargs="?", type=int, metavar="PORT", help="the server's port; not needed when only one runs")
+    parser.add_argument("--kernels", action="store_true", help="shut its kernels down as well")
+    return parser
+
+
+def choose(servers: Sequence[RunningServer], port: int | None) -> RunningServer:
+    """The server that is meant.
+
+    Raises:
+        NotFound: none runs, none has that port, or more than one could be meant.
+    """
+    running = ", ".join(str(server.port) for server in servers)
+    if not servers:
+        raise NotFound("No server is running.")
+    if port is None:
+        if len(servers) > 1:
+            raise NotFound(f"{len(servers)} servers are running; say which one by its port: {running}.")
+        return servers[0]
+    for server in servers:
+        if server.port == port:
+            return server
+    raise NotFound(f"No server is running on port {port}; there is one on {running}." if len(servers) == 1 else
+                   f"No server is running on port {port}; there are some on {running}.")  # fmt: skip
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Stop the server and wait until it is gone.
+
+    Raises:
+        NotFound: see :func:`choose`.
+        HomeportError: it may not be stopped, or is still there after half a minute.
+    """
+    given = make_parser().parse(arguments)
+
+    from homeport.commands.running import running_servers
+    from homeport.folders import Folders
+
+    folders = Folders.from_environment()
+    servers = running_servers(folders.runtime)
+    server = choose([each for each in servers if each.is_homeport] if given.port is None else servers, given.port)
+    _end(server)
+    print(f"Stopped the server on port {server.port} ({server.root_dir}).")
+    if given.kernels:
+        alone = all(each.pid == server.pid or not each.is_homeport for each in servers)
+        count = asyncio.run(_shut_kernels_down(folders, server, every=alone))
+        print(f"Shut down {count} kernel{'' if count == 1 else 's'}." if count else "No kernel of it was running.")
+    return 0
+
+
+def _end(server: RunningServer) -> None:
+    import psutil
+
+    try:
+        process = psutil.Process(server.pid)
+        os.kill(server.pid, signal.SIGTERM)
+        process.wait(_PATIENCE)
+    except (psutil.NoSuchProcess, ProcessLookupError):
+        return
+    except PermissionError:
+        raise HomeportError(f"The server on port {server.port} (process {server.pid}) belongs to another user.") from None
+    except psutil.TimeoutExpired:
+        print(f"It may still be saving; 'kill -9 {server.pid}' ends it at once and leaves its kernels alone.", file=sys.stderr)
+        raise HomeportError(f"The server on port {server.port} (process {server.pid}) is still there after {_PATIENCE:.0f} s.") from None
+
+
+async def _shut_kernels_down(folders: Folders, server: RunningServer, *, every: bool) -> int:
+    from pathlib import Path
+
+    from homeport.commands.ending import kernels_of, shut_down
+    from homeport.errors import SupervisorUnavailable
+    from homeport.kernels.client import SupervisorClient
+    from homeport.kernels.sessions import Sessions
+
+    supervisor = SupervisorClient(folders, launch=False)
+    try:
+        await supervisor.start()
+    except SupervisorUnavailable:
+        return 0  # no supervisor, no kernels
+    try:
+        sessions = Sessions(folders, supervisor, Path(server.root_dir))
+        mine = kernels_of(supervisor, sessions, every=every)
+        await shut_down(supervisor, mine)
+        return len(mine)
+    finally:
+        await supervisor.close()

@@ -1,0 +1,12 @@
+"""``homeport supervisor``: run the supervisor in the foreground. Servers start one by themselves; this is for a look at it, or for systemd."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Hand over to the supervisor's own entry."""
+    from homeport.supervisor.__main__ import main
+
+    return main(arguments)
