@@ -1,0 +1,14 @@
+"""What every test gets: a home folder of its own, and guards against what it must not leave behind.
+
+The fixtures live in tests/harness/ (each file opens with what it offers).
+"""
+
+pytest_plugins = [
+    "harness.isolation",
+    "harness.logs",
+    "harness.needs",
+    "harness.report",
+    "harness.server",
+    "harness.browser",
+    "harness.document_client",
+]

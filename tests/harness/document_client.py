@@ -1,0 +1,304 @@
+"""A page without a browser: the document socket, spoken by pycrdt and a plain WebSocket client.
+
+It reads docs/architecture.md ("a page and the server") on its own account and shares no code with the server, so that a
+mistake there is not made twice. It reconnects when the link is cut, as a page does, and keeps its Yjs document meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import time
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+import pytest_asyncio
+from pycrdt import Array, Doc, Map, Text, TransactionEvent
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from harness.server import Server
+
+SYNC, AWARENESS, CONTROL = 0, 1, 100
+STEP1, STEP2, UPDATE = 0, 1, 2
+
+
+def varint(number: int) -> bytes:
+    """lib0's unsigned variable-length integer."""
+    out = bytearray()
+    while number > 0x7F:
+        out.append(0x80 | number & 0x7F)
+        number >>= 7
+    out.append(number)
+    return bytes(out)
+
+
+def read_varint(data: bytes, at: int) -> tuple[int, int]:
+    """The integer at ``at`` and where the next byte is."""
+    number = shift = 0
+    while True:
+        byte = data[at]
+        at += 1
+        number |= (byte & 0x7F) << shift
+        shift += 7
+        if byte < 0x80:
+            return number, at
+
+
+class OpFailed(Exception):
+    """The server answered an operation with an error; ``error`` is what it said."""
+
+    def __init__(self, error: dict[str, Any]) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+class DocumentClient:
+    """One page's worth of a notebook."""
+
+    def __init__(self, server: Server, path: str) -> None:
+        self.server, self.path = server, path
+        self.state: dict[str, Any] = {}
+        self.hello: dict[str, Any] = {}
+        self.acknowledged = 0
+        self.sent = 0
+        """Sync frames sent over the present link."""
+        self.links = 0
+        """How many links there have been."""
+        self._epoch: str | None = None
+        self._replies: dict[str, asyncio.Future[dict[str, Any]]] = {}
+        self._unanswered: dict[str, dict[str, Any]] = {}
+        self._changed = asyncio.Event()
+        self._synced = False
+        self._socket: ClientConnection | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._applying = False
+        self._fresh_document()
+
+    def _fresh_document(self) -> None:
+        self.doc: Doc[Any] = Doc()
+        self.cells: Array[Any] = self.doc.get("cells", type=Array)
+        self.meta: Map[Any] = self.doc.get("meta", type=Map)
+        self.doc.observe(self._local_change)
+
+    # -- the link
+
+    async def open(self) -> None:
+        """Connect, and return when the document is there."""
+        self._task = asyncio.create_task(self._run())
+        await self.until(lambda: self._synced, "the first sync")
+
+    async def close(self) -> None:
+        """Leave. The server keeps the document."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+            self._task = None
+
+    async def cut(self) -> None:
+        """Cut the link as a network does: no close handshake. It comes back by itself."""
+        if self._socket is not None:
+            self._socket.transport.abort()
+
+    async def _ticket(self) -> str:
+        import requests
+
+        url = f"{self.server.url}api/documents/ticket"
+        answer = await asyncio.to_thread(requests.post, url, headers=self.server.headers, timeout=10)
+        answer.raise_for_status()
+        return answer.json()["ticket"]
+
+    async def _run(self) -> None:
+        import requests
+
+        while True:
+            try:
+                await self._one_link()
+            except (OSError, ConnectionClosed, InvalidStatus, TimeoutError, requests.ConnectionError, requests.Timeout):
+                self._socket = None
+                self._notify()
+                await asyncio.sleep(0.05)  # a page's back-off, shortened
+
+    async def _one_link(self) -> None:
+        query = urlencode({"path": self.path, "ticket": await self._ticket()})
+        url = f"{self.server.url.replace('http', 'ws', 1)}api/documents/socket?{query}"
+        async with connect(url, additional_headers=self.server.headers, max_size=None, origin=None) as socket:
+            self._socket = socket
+            self.links += 1
+            self.sent = self.acknowledged = 0
+            async for message in socket:
+                assert isinstance(message, bytes), "frames are binary"
+                await self._receive(message)
+
+    async def _receive(self, frame: bytes) -> None:
+        kind, at = read_varint(frame, 0)
+        if kind == SYNC:
+            await self._receive_sync(frame, at)
+        elif kind == CONTROL:
+            await self._receive_control(json.loads(frame[at:]))
+        self._notify()
+
+    async def _receive_sync(self, frame: bytes, at: int) -> None:
+        kind, at = read_varint(frame, at)
+        length, at = read_varint(frame, at)
+        payload = frame[at : at + length]
+        if kind == STEP1:
+            await self._send_sync(STEP2, self.doc.get_update(payload))
+        else:
+            self._applying = True
+            try:
+                self.doc.apply_update(payload)
+            finally:
+                self._applying = False
+            if kind == STEP2:
+                self._synced = True
+
+    async def _receive_control(self, message: dict[str, Any]) -> None:
+        op = message.pop("op")
+        if op == "hello":
+            if message.get("reload"):
+                self._fresh_document()
+            self.hello, self._epoch = message, message["epoch"]
+            await self._send_control({"op": "hello", "protocol": 1, "epoch": self._epoch if self._synced else None, "client": "test"})
+            await self._send_sync(STEP1, self.doc.get_state(), counted=False)
+            for operation in list(self._unanswered.values()):
+                await self._send_control(operation)
+        elif op == "ack":
+            self.acknowledged = message["count"]
+        elif op == "state":
+            self.state.update(message)
+        elif op == "reply":
+            self._unanswered.pop(message["id"], None)
+            waiting = self._replies.pop(message["id"], None)
+            if waiting is not None and not waiting.done():
+                waiting.set_result(message)
+
+    async def _send(self, frame: bytes) -> None:
+        if self._socket is not None:
+            with contextlib.suppress(ConnectionClosed):
+                await self._socket.send(frame)
+
+    async def _send_sync(self, kind: int, payload: bytes, *, counted: bool = True) -> None:
+        if counted:
+            self.sent += 1
+        await self._send(varint(SYNC) + varint(kind) + varint(len(payload)) + payload)
+
+    async def _send_control(self, message: dict[str, Any]) -> None:
+        await self._send(varint(CONTROL) + json.dumps(message).encode())
+
+    def _local_change(self, event: TransactionEvent) -> None:
+        if not self._applying and self._synced:
+            update = bytes(event.update)
+            self._outgoing = asyncio.ensure_future(self._send_sync(UPDATE, update))
+
+    # -- what a person does
+
+    async def operate(self, op: str, *, seconds: float = 30, **fields: Any) -> dict[str, Any]:
+        """Send an operation, again after each cut, and return the reply.
+
+        Raises:
+            OpFailed: the server answered with an error.
+        """
+        number = uuid.uuid4().hex
+        message = {"op": op, "id": number, **fields}
+        self._replies[number] = asyncio.get_running_loop().create_future()
+        self._unanswered[number] = message
+        answer = self._replies[number]
+        await self._send_control(message)
+        reply = await asyncio.wait_for(answer, seconds)
+        if reply.get("error"):
+            raise OpFailed(reply["error"])
+        return reply
+
+    async def run(self, *cell_ids: str, stop_on_error: bool = True, seconds: float = 30) -> list[str]:
+        """Put cells (all code cells when none is named) into the queue; returns the run ids."""
+        wanted = cell_ids or tuple(cell["id"] for cell in self.cells if cell["cell_type"] == "code")
+        runs = [[str(uuid.uuid4()), str(cell_id)] for cell_id in wanted]
+        await self.operate("run", runs=runs, stop_on_error=stop_on_error, seconds=seconds)
+        return [run for run, _ in runs]
+
+    async def idle(self, *, seconds: float = 60) -> None:
+        """Wait until the queue is empty and no cell waits for anything."""
+        await self.until(lambda: self.state.get("queue") == [], "an empty queue", seconds=seconds)
+
+    def insert(self, at: int, source: str, *, cell_type: str = "code") -> str:
+        """Insert a cell and return its id."""
+        cell_id = str(uuid.uuid4())
+        cell: dict[str, Any] = {"id": cell_id, "cell_type": cell_type, "source": Text(source), "metadata": Map({})}
+        if cell_type == "code":
+            cell |= {"outputs": Array([]), "execution_count": None, "execution_state": "idle"}
+        with self.doc.transaction(origin="test"):
+            self.cells.insert(at, Map(cell))
+        return cell_id
+
+    def cell(self, which: str | int) -> Map[Any]:
+        """A cell by its id or place."""
+        if isinstance(which, int):
+            return self.cells[which]
+        return next(cell for cell in self.cells if cell["id"] == which)
+
+    def source(self, which: str | int) -> str:
+        """The text of a cell."""
+        return str(self.cell(which)["source"])
+
+    def outputs(self, which: str | int) -> list[dict[str, Any]]:
+        """The outputs of a cell as plain data."""
+        return self.cell(which)["outputs"].to_py()
+
+    def text(self, which: str | int) -> str:
+        """The stream text of a cell, all of it."""
+        return "".join(_joined(output["text"]) for output in self.outputs(which) if output["output_type"] == "stream")
+
+    async def committed(self, *, seconds: float = 30) -> None:
+        """Wait until the server has acknowledged everything that this page sent."""
+        await self.until(lambda: self._socket is not None and self.acknowledged >= self.sent, "acknowledgement", seconds=seconds)
+
+    # -- waiting
+
+    def _notify(self) -> None:
+        self._changed.set()
+
+    async def until(self, condition: Callable[[], bool], what: str, *, seconds: float = 30) -> None:
+        """Wait until ``condition()`` holds; looked at after each frame.
+
+        Raises:
+            AssertionError: it did not hold within ``seconds``; says ``what`` was waited for.
+        """
+        deadline = time.monotonic() + seconds
+        while not condition():
+            if self._task is not None and self._task.done():
+                self._task.result()
+            self._changed.clear()
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise AssertionError(f"{what}: not within {seconds} s; state {self.state}; server's log:\n{self.server.output()[-3000:]}")
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), min(left, 1.0))
+
+
+def _joined(text: str | list[str]) -> str:
+    return text if isinstance(text, str) else "".join(text)
+
+
+OpenDocument = Callable[[Server, str], Awaitable[DocumentClient]]
+
+
+@pytest_asyncio.fixture
+async def open_document(home: object) -> AsyncIterator[OpenDocument]:
+    """``await open_document(server, "a.ipynb")``: a :class:`DocumentClient` that has synced; closed at the end."""
+    clients: list[DocumentClient] = []
+
+    async def open_one(server: Server, path: str) -> DocumentClient:
+        client = DocumentClient(server, path)
+        clients.append(client)
+        await client.open()
+        return client
+
+    yield open_one
+    for client in clients:
+        await client.close()
