@@ -145,6 +145,7 @@ def test_a_kernel_gets_the_environment_without_the_servers_secrets() -> None:
     assert env == {"PATH": "/bin", "MINE_TOKEN": "kept"}
 
 
+@pytest.mark.expect_log("cannot be read")
 async def test_a_broken_file_loses_nothing_that_is_known(folders: Folders, root: Path) -> None:
     sessions = Sessions(folders, FakeSupervisor(), root)  # type: ignore[arg-type]
     session = await sessions.create(path="a.ipynb")
