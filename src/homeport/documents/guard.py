@@ -1,0 +1,126 @@
+"""What a page may do to a document, and the repair of what it may not.
+
+The server is the only writer of the results of runs: a page may clear a cell's outputs, reset its execution count, and
+insert cells that carry outputs (paste, undo). Whatever else it does to outputs, counts or run states of cells that are
+there is put back. Elements that are not cells are taken out, and doubled ids (two pages that move one cell at once both
+insert it) are collapsed. Looks only at the cells that one transaction changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import cast
+
+import msgspec
+from pycrdt import Array, Text
+
+from homeport.documents.mirror import RESULTS, Change, Mirror, MirrorCell
+from homeport.documents.schema import YCell, YOutputs, is_cell, new_outputs, read_map
+from homeport.protocol.document import JSON
+
+
+@dataclass(slots=True)
+class Guard:
+    """Checks a page's transaction and repairs it.
+
+    Args:
+        mirror: in step with the document; its results were remembered before the page's transaction.
+        run_state: the true run state (``idle``, ``queued``, ``running``) of a cell id.
+        new_id: makes a cell id.
+    """
+
+    mirror: Mirror
+    run_state: Callable[[str], str]
+    new_id: Callable[[], str]
+
+    def repairs(self, change: Change) -> list[Callable[[Array[object]], None]]:
+        """What has to be done, inside one server transaction, after the page's ``change``. Empty nearly always."""
+        todo: list[Callable[[Array[object]], None]] = []
+        for cell in change.inserted:
+            todo.extend(self._inserted(cell))
+        for cell, names in change.touched.items():
+            todo.extend(self._touched(cell, names))
+        return todo
+
+    def _inserted(self, cell: MirrorCell) -> list[Callable[[Array[object]], None]]:
+        if not is_cell(cell.shared):
+            return [lambda cells: self._take_out(cells, cell)]
+        todo: list[Callable[[Array[object]], None]] = []
+        if self.mirror.count(cell.id) > 1:
+            todo.append(lambda cells: self._single(cells, cell))
+        if cell.shared.get("cell_type") == "code":
+            state = self.run_state(cell.id)
+            if cell.shared.get("execution_state") != state:
+                todo.append(lambda _: cell.shared.__setitem__("execution_state", state))
+        return todo
+
+    def _touched(
+        self, cell: MirrorCell, names: set[str]
+    ) -> list[Callable[[Array[object]], None]]:
+        if not isinstance(cell.shared.get("source"), Text) or (
+            names & {"id", "cell_type", "metadata"} and not is_cell(cell.shared)
+        ):
+            return [lambda cells: self._take_out(cells, cell)]
+        todo: list[Callable[[Array[object]], None]] = []
+        if "id" in names and cell.shared.get("id") != cell.id:
+            todo.append(lambda _: cell.shared.__setitem__("id", cell.id))
+        if not names & RESULTS or cell.results is None:
+            return todo
+        outputs, count, _ = cell.results
+        if "outputs" in names and not self._same_or_cleared(
+            cell.shared.get("outputs"), outputs
+        ):
+            todo.append(lambda _: _put_back(cell.shared, outputs))
+        if "execution_count" in names and cell.shared.get("execution_count") not in (
+            None,
+            count,
+        ):
+            todo.append(lambda _: cell.shared.__setitem__("execution_count", count))
+        state = self.run_state(cell.id)
+        if "execution_state" in names and cell.shared.get("execution_state") != state:
+            todo.append(lambda _: cell.shared.__setitem__("execution_state", state))
+        return todo
+
+    def _same_or_cleared(self, now: object, before: str) -> bool:
+        if not isinstance(now, Array):
+            return False
+        shared = cast("YOutputs", now)
+        return len(shared) == 0 or (
+            before != ""
+            and msgspec.json.decode(str(shared)) == msgspec.json.decode(before)
+        )
+
+    def _take_out(self, cells: Array[object], cell: MirrorCell) -> None:
+        del cells[self.mirror.index(cell)]
+
+    def _single(self, cells: Array[object], cell: MirrorCell) -> None:
+        """Collapse ``cell`` with the other one of its id when both say the same; else give it an id of its own."""
+        others = [
+            other for other in self.mirror if other.id == cell.id and other is not cell
+        ]
+        if not others:
+            return
+        if _content(cell.shared) == _content(others[0].shared):
+            del cells[self.mirror.index(cell)]
+            return
+        identity = self.new_id()
+        cell.shared["id"] = identity
+        self.mirror.renamed(cell, identity)
+
+
+def _content(cell: YCell) -> dict[str, JSON]:
+    return {
+        name: value for name, value in read_map(cell).items() if name not in RESULTS
+    }
+
+
+def _put_back(cell: YCell, outputs: str) -> None:
+    before = cast("list[dict[str, JSON]]", msgspec.json.decode(outputs or "[]"))
+    now = cell.get("outputs")
+    if not isinstance(now, Array):
+        cell["outputs"] = Array(new_outputs(before))
+        return
+    shared = cast("YOutputs", now)
+    shared.clear()
+    shared.extend(new_outputs(before))

@@ -1,0 +1,439 @@
+"""The durable log of open documents: ``state.db``, SQLite in WAL mode, with one writer thread.
+
+Everything that must survive a crash of the server goes through :meth:`Log.append` as a :class:`Commit`; commits are
+grouped (all that came while the last group was being written), written in order, and reported in order. With
+``synchronous=NORMAL`` a reported commit survives a crash of this process, not a power cut; ``FULL`` survives both.
+
+When SQLite fails (disk full, read-only, an I/O error) nothing is dropped: every waiting commit is reported once as not
+durable, so that work goes on in memory, stays queued in order, is tried again with back-off, and is reported again once
+it is durable. The database is shared by all servers of one user; what a document means is not known here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import queue
+import sqlite3
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TypeVar
+
+from homeport.core.backoff import Backoff
+from homeport.documents.tables import (
+    RUN_COLUMNS,
+    Chunk,
+    Commit,
+    CursorRow,
+    DocumentRow,
+    Drop,
+    History,
+    RunRow,
+    Saved,
+    error_name,
+    error_reason,
+    forget,
+    prepare,
+    run_row,
+    write,
+)
+from homeport.errors import StoreFailed
+
+__all__ = [
+    "Chunk",
+    "Commit",
+    "CursorRow",
+    "DocumentRow",
+    "Drop",
+    "History",
+    "Log",
+    "RunRow",
+    "Saved",
+]
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class _Job:
+    """Work for the writer thread: a group of commits, or a call."""
+
+    commits: list[Commit] = field(default_factory=list[Commit])
+    call: Callable[[sqlite3.Connection], None] | None = None
+
+
+class Log:
+    """The log. All methods belong to the event loop; SQLite is touched by the writer thread only.
+
+    Args:
+        file: the database; its folder exists and is private.
+        synchronous: ``NORMAL`` or ``FULL``, as SQLite means it.
+        backlog: bytes of updates kept one by one while SQLite fails.
+    """
+
+    def __init__(
+        self,
+        file: Path,
+        *,
+        synchronous: str = "NORMAL",
+        backlog: int = 32 * 1024 * 1024,
+    ) -> None:
+        if synchronous not in ("NORMAL", "FULL"):
+            raise ValueError(f"synchronous is NORMAL or FULL, not {synchronous!r}")
+        self._file = file
+        self._synchronous = synchronous
+        self._backlog = backlog
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._pending: deque[Commit] = deque()
+        self._flying: list[Commit] = []
+        self._scheduled = False
+        self._backoff = Backoff(first=0.5, longest=10.0)
+        self._retry: asyncio.TimerHandle | None = None
+        self._waiting: list[asyncio.Future[bool]] = []
+        self._snapshots: dict[str, Callable[[], bytes]] = {}
+        self._listeners: list[Callable[[str | None], None]] = []
+        self.failure: str | None = None
+        """Why nothing can be kept at the moment, for people; None when all is well."""
+
+    # ---- life -----------------------------------------------------------------------------------------------------
+
+    async def open(self) -> str | None:
+        """Open the database, creating it when it is not there.
+
+        Returns:
+            None, or what had to be done: a database that is no longer readable is put aside, and a new one begun.
+
+        Raises:
+            StoreFailed: it can be neither read nor created.
+        """
+        loop = self._loop = asyncio.get_running_loop()
+        opened: asyncio.Future[str | None] = loop.create_future()
+        self._thread = threading.Thread(
+            target=self._work, args=(opened,), name="homeport-log", daemon=True
+        )
+        self._thread.start()
+        try:
+            return await opened
+        except (OSError, sqlite3.Error) as error:
+            self._thread = None
+            raise StoreFailed(
+                f"The state database {self._file.name} cannot be opened: {error}.",
+                errno=error_name(error),
+            ) from error
+
+    async def close(self) -> None:
+        """Write what waits (once, when SQLite fails), then stop the thread."""
+        if self._thread is None:
+            return
+        if self._retry is not None:
+            self._retry.cancel()
+            self._again()
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._landed(), 10)
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
+        self._jobs.put(None)
+        await asyncio.get_running_loop().run_in_executor(None, self._thread.join)
+        self._thread = None
+
+    def subscribe(self, callback: Callable[[str | None], None]) -> Callable[[], None]:
+        """``callback(reason)`` whenever the log fails, ``callback(None)`` when all is durable again; returns "unsubscribe"."""
+        self._listeners.append(callback)
+        return lambda: self._listeners.remove(callback)
+
+    def register(self, document: str, snapshot: Callable[[], bytes]) -> None:
+        """Name the function that gives a document's whole state, asked for when the backlog of a failing log grows too long."""
+        self._snapshots[document] = snapshot
+
+    def unregister(self, document: str) -> None:
+        """Forget the snapshot function of ``document``."""
+        self._snapshots.pop(document, None)
+
+    # ---- writing --------------------------------------------------------------------------------------------------
+
+    def append(self, commit: Commit) -> None:
+        """Queue ``commit``: it is written with all others of this turn of the loop, after everything queued before."""
+        self._pending.append(commit)
+        self._schedule()
+
+    async def committed(self) -> bool:
+        """Wait until everything appended so far is durable, or known not to be.
+
+        Returns:
+            True when durable; False when the log fails just now: it goes on trying.
+        """
+        if not self._pending and not self._flying:
+            return True
+        if self.failure is not None:
+            return False
+        done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self.append(
+            Commit("", done=lambda durable: done.done() or done.set_result(durable))
+        )
+        return await done
+
+    async def _landed(self) -> None:
+        """Wait until no group is being written."""
+        while self._flying or (self._pending and self._retry is None):
+            waiter: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+            self._waiting.append(waiter)
+            self._schedule()
+            await waiter
+
+    def _schedule(self) -> None:
+        if self._scheduled or self._loop is None:
+            return
+        if self.failure is not None:
+            self._scheduled = True
+            self._loop.call_soon(self._tell_failure)
+        elif not self._flying:
+            self._scheduled = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._scheduled = False
+        if self._flying or not self._pending or self._retry is not None:
+            return
+        self._flying = list(self._pending)
+        self._pending.clear()
+        self._jobs.put(_Job(commits=self._flying))
+
+    def _tell_failure(self) -> None:
+        """While the log fails, commits are reported as not durable, once each and in order, and go on waiting."""
+        self._scheduled = False
+        if self.failure is None:
+            self._schedule()
+            return
+        for commit in list(self._pending):
+            if not commit.told:
+                commit.told = True
+                if commit.done is not None:
+                    commit.done(False)
+        self._shorten()
+
+    def _shorten(self) -> None:
+        """Replace a long backlog by one snapshot a document: what is in memory is the truth, and it is bounded."""
+        if sum(len(commit.update or b"") for commit in self._pending) <= self._backlog:
+            return
+        last: dict[str, int] = {}
+        for index, commit in enumerate(self._pending):
+            if commit.update is not None and commit.document in self._snapshots:
+                last[commit.document] = index
+        kept: deque[Commit] = deque()
+        for index, commit in enumerate(self._pending):
+            if commit.update is not None and commit.document in last:
+                newest = last[commit.document] == index
+                commit = replace(
+                    commit,
+                    update=self._snapshots[commit.document]() if newest else None,
+                    snapshot=newest,
+                )
+            kept.append(commit)
+        self._pending = kept
+
+    def _finished(self, error: Exception | None) -> None:
+        """A group was written, or was not. Runs on the loop."""
+        group, self._flying = self._flying, []
+        if error is None:
+            recovered = self.failure is not None
+            self.failure = None
+            self._backoff.reset()
+            for commit in group:
+                if commit.done is not None:
+                    commit.done(True)
+            if recovered:
+                self._announce(None)
+        else:
+            self._pending.extendleft(reversed(group))
+            assert self._loop is not None
+            self._retry = self._loop.call_later(self._backoff.next(0.5), self._again)
+            if self.failure is None:
+                self.failure = error_reason(error)
+                self._announce(self.failure)
+            self._tell_failure()
+        waiting, self._waiting = self._waiting, []
+        for waiter in waiting:
+            if not waiter.done():
+                waiter.set_result(True)
+        if self._pending:
+            self._schedule()
+
+    def _again(self) -> None:
+        self._retry = None
+        self._flush()
+
+    def _announce(self, reason: str | None) -> None:
+        for listener in list(self._listeners):
+            listener(reason)
+
+    # ---- reading and housekeeping ---------------------------------------------------------------------------------
+
+    async def document(self, path: str, new_id: str, epoch: str) -> DocumentRow:
+        """The document of the file at ``path``; one that is not known yet begins with ``new_id`` and ``epoch``.
+
+        Raises:
+            StoreFailed: the database cannot be written.
+        """
+
+        def job(db: sqlite3.Connection) -> DocumentRow:
+            with db:
+                db.execute(
+                    "INSERT OR IGNORE INTO documents (id, path, epoch) VALUES (?, ?, ?)",
+                    (new_id, path, epoch),
+                )
+                db.execute(
+                    "UPDATE documents SET used = ? WHERE path = ?", (time.time(), path)
+                )
+            query = "SELECT id, path, epoch, saved, base, saving, saving_base FROM documents WHERE path = ?"
+            return DocumentRow(*db.execute(query, (path,)).fetchone())
+
+        return await self.call(job)
+
+    async def history(self, document: str) -> History:
+        """Everything committed of ``document`` so far."""
+
+        def job(db: sqlite3.Connection) -> History:
+            updates = [
+                row[0]
+                for row in db.execute(
+                    "SELECT data FROM updates WHERE document = ? ORDER BY seq",
+                    (document,),
+                )
+            ]
+            cursors = [
+                CursorRow(*row)
+                for row in db.execute(
+                    "SELECT kernel, generation, seq FROM cursors WHERE document = ?",
+                    (document,),
+                )
+            ]
+            query = (
+                f"SELECT {RUN_COLUMNS} FROM runs WHERE document = ? ORDER BY ordinal"
+            )
+            return History(
+                updates,
+                cursors,
+                [run_row(row) for row in db.execute(query, (document,))],
+            )
+
+        return await self.call(job)
+
+    async def chunks(self, key: str) -> bytes:
+        """The whole text kept of the stream ``key``: UTF-8; empty when there is none."""
+        query = "SELECT data FROM chunks WHERE key = ? ORDER BY seq"
+        return await self.call(
+            lambda db: b"".join(row[0] for row in db.execute(query, (key,)))
+        )
+
+    async def unfinished(self) -> list[str]:
+        """Paths of the documents that have runs queued or submitted."""
+        query = "SELECT DISTINCT path FROM documents JOIN runs ON runs.document = documents.id WHERE runs.state != 'finished'"
+        return await self.call(lambda db: [row[0] for row in db.execute(query)])
+
+    async def moved(self, old: str, new: str) -> None:
+        """The file or folder at ``old`` is at ``new`` now; a document that the log still had at ``new`` is forgotten."""
+
+        def job(db: sqlite3.Connection) -> None:
+            with db:
+                rows = db.execute(
+                    "SELECT id, path FROM documents WHERE path = ? OR substr(path, 1, ?) = ?",
+                    (old, len(old) + 1, old + os.sep),
+                )
+                for identity, path in rows.fetchall():
+                    target = new + path[len(old) :]
+                    for (stale,) in db.execute(
+                        "SELECT id FROM documents WHERE path = ? AND id != ?",
+                        (target, identity),
+                    ).fetchall():
+                        forget(db, stale)
+                    db.execute(
+                        "UPDATE documents SET path = ? WHERE id = ?", (target, identity)
+                    )
+
+        await self.call(job)
+
+    async def forget(self, document: str) -> None:
+        """Remove all that is known of ``document``."""
+
+        def job(db: sqlite3.Connection) -> None:
+            with db:
+                forget(db, document)
+
+        await self.call(job)
+
+    async def prune(self, *, finished_before: float) -> None:
+        """Remove runs that finished before that time (seconds since the epoch), and give free pages back to the disk."""
+
+        def job(db: sqlite3.Connection) -> None:
+            with db:
+                db.execute(
+                    "DELETE FROM runs WHERE state = 'finished' AND finished < ?",
+                    (finished_before,),
+                )
+            db.execute("PRAGMA incremental_vacuum(2000)").fetchall()
+
+        await self.call(job)
+
+    async def call(self, function: Callable[[sqlite3.Connection], T]) -> T:
+        """Run ``function`` in the writer thread, after everything appended so far was tried.
+
+        Raises:
+            StoreFailed: SQLite failed.
+        """
+        if self._loop is None or self._thread is None:
+            raise StoreFailed("The state database is closed.")
+        await self.committed()
+        loop = self._loop
+        future: asyncio.Future[T] = loop.create_future()
+
+        def job(db: sqlite3.Connection) -> None:
+            try:
+                result = function(db)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the caller on the loop gets it
+                _report(
+                    loop,
+                    lambda error=error: future.done() or future.set_exception(error),
+                )
+            else:
+                _report(loop, lambda: future.done() or future.set_result(result))
+
+        self._jobs.put(_Job(call=job))
+        try:
+            return await future
+        except sqlite3.Error as error:
+            raise StoreFailed(error_reason(error), errno=error_name(error)) from error
+
+    # ---- the writer thread ----------------------------------------------------------------------------------------
+
+    def _work(self, opened: asyncio.Future[str | None]) -> None:
+        assert self._loop is not None
+        loop = self._loop
+        try:
+            db, note = prepare(self._file, self._synchronous)
+        except Exception as error:  # noqa: BLE001 - whatever it is, open() raises it
+            _report(
+                loop, lambda error=error: opened.done() or opened.set_exception(error)
+            )
+            return
+        _report(loop, lambda: opened.done() or opened.set_result(note))
+        while (job := self._jobs.get()) is not None:
+            if job.call is not None:
+                job.call(db)
+            else:
+                error = write(db, job.commits)
+                _report(loop, lambda error=error: self._finished(error))
+        db.close()
+
+
+def _report(loop: asyncio.AbstractEventLoop, callback: Callable[[], object]) -> None:
+    # A loop that is closed has nobody left who waits.
+    with contextlib.suppress(RuntimeError):
+        loop.call_soon_threadsafe(callback)

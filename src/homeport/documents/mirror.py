@@ -1,0 +1,196 @@
+"""What is in the Yjs document, kept in step by its events: cells in order, by id, and what changed since last asked.
+
+Reading a whole Yjs document costs tens of milliseconds; the guard, the saver and the runner ask for one cell each time.
+The mirror only watches: it never writes the document and never decides whether a change is allowed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import cast
+
+from pycrdt import Array, ArrayEvent, Doc, Map
+
+from homeport.documents.schema import YCell
+
+RESULTS = frozenset({"outputs", "execution_count", "execution_state"})
+"""Members of a cell that only the server writes."""
+
+
+@dataclass(slots=True, eq=False)
+class MirrorCell:
+    """One element of the document's array of cells. Compared by identity: a moved cell is another element."""
+
+    shared: YCell
+    id: str
+    """Its id; empty when the element is not a cell."""
+    results: tuple[str, object, object] | None = None
+    """Outputs (as JSON text), execution count and state at the last :meth:`Mirror.remember`; None: not up to date."""
+
+
+@dataclass(slots=True)
+class Change:
+    """What transactions did since the last :meth:`Mirror.take`."""
+
+    inserted: list[MirrorCell] = field(default_factory=list[MirrorCell])
+    removed: list[MirrorCell] = field(default_factory=list[MirrorCell])
+    touched: dict[MirrorCell, set[str]] = field(
+        default_factory=dict[MirrorCell, set[str]]
+    )
+    """Cells that were there before, with the names of their members that changed."""
+    meta: bool = False
+
+    def __bool__(self) -> bool:
+        return bool(self.inserted or self.removed or self.touched or self.meta)
+
+
+class Mirror:
+    """Watches ``cells`` and ``meta`` of ``doc``; must be made after the document was filled."""
+
+    def __init__(
+        self,
+        doc: Doc[Array[object] | Map[object]],
+        cells: Array[object],
+        meta: Map[object],
+    ) -> None:
+        self._cells: list[MirrorCell] = []
+        self._by_id: dict[str, list[MirrorCell]] = {}
+        self._unremembered: set[MirrorCell] = set()
+        self._change = Change()
+        with doc.transaction(origin="mirror"):
+            self._insert(0, list(cells))
+        self._subscriptions = (
+            cells.observe_deep(self._on_cells),
+            meta.observe_deep(self._on_meta),
+        )
+        self._change = Change()
+
+    def __len__(self) -> int:
+        return len(self._cells)
+
+    def __iter__(self) -> Iterator[MirrorCell]:
+        return iter(self._cells)
+
+    def __getitem__(self, index: int) -> MirrorCell:
+        return self._cells[index]
+
+    def find(self, cell_id: str) -> MirrorCell | None:
+        """The cell of that id; the first one when there are several (never for long)."""
+        cells = self._by_id.get(cell_id)
+        if not cells:
+            return None
+        return cells[0] if len(cells) == 1 else min(cells, key=self._cells.index)
+
+    def count(self, cell_id: str) -> int:
+        """How many cells have that id."""
+        return len(self._by_id.get(cell_id, ()))
+
+    def index(self, cell: MirrorCell) -> int:
+        """The place of ``cell``.
+
+        Raises:
+            ValueError: it is not in the document any more.
+        """
+        return self._cells.index(cell)
+
+    def take(self) -> Change:
+        """What changed since the last call."""
+        change, self._change = self._change, Change()
+        return change
+
+    def remember(self, limit: int | None = None) -> bool:
+        """Read the results of cells that changed since they were last read, at most ``limit`` of them.
+
+        Returns:
+            Whether all are read now.
+        """
+        for cell in list(self._unremembered)[:limit]:
+            self._unremembered.discard(cell)
+            outputs = cell.shared.get("outputs")
+            text = str(cast("object", outputs)) if isinstance(outputs, Array) else ""
+            cell.results = (
+                text,
+                cell.shared.get("execution_count"),
+                cell.shared.get("execution_state"),
+            )
+        return not self._unremembered
+
+    def renamed(self, cell: MirrorCell, cell_id: str) -> None:
+        """``cell`` has another id now (its owner wrote it)."""
+        self._unlist(cell)
+        cell.id = cell_id
+        self._by_id.setdefault(cell_id, []).append(cell)
+
+    # ---- events ---------------------------------------------------------------------------------------------------
+
+    def _on_meta(self, _: object) -> None:
+        self._change.meta = True
+
+    def _on_cells(self, events: Sequence[object]) -> None:
+        # The array first: the paths of the other events count places after the transaction.
+        nested: list[tuple[list[int | str], object]] = []
+        for event in events:
+            path = cast("list[int | str]", event.path)  # type: ignore[attr-defined]
+            if path:
+                nested.append((path, event))
+            else:
+                self._on_array(cast("ArrayEvent", event))
+        for path, event in nested:
+            self._on_cell(path, event)
+
+    def _on_array(self, event: ArrayEvent) -> None:
+        at = 0
+        for step in cast("list[dict[str, object]]", event.delta):
+            if "retain" in step:
+                at += cast("int", step["retain"])
+            elif "delete" in step:
+                self._remove(at, cast("int", step["delete"]))
+            else:
+                at += self._insert(at, cast("list[object]", step["insert"]))
+
+    def _on_cell(self, path: list[int | str], event: object) -> None:
+        place = path[0]
+        if not isinstance(place, int) or place >= len(self._cells):
+            return
+        cell = self._cells[place]
+        names = (
+            {str(path[1])}
+            if len(path) > 1
+            else set(cast("dict[str, object]", getattr(event, "keys", {})))
+        )
+        if names & RESULTS:
+            self._unremembered.add(cell)
+        if cell not in self._change.inserted:
+            self._change.touched.setdefault(cell, set()).update(names)
+
+    def _insert(self, at: int, values: list[object]) -> int:
+        cells: list[MirrorCell] = []
+        for value in values:
+            shared = cast("YCell", value)
+            identity = shared.get("id") if isinstance(value, Map) else ""
+            cell = MirrorCell(shared, identity if isinstance(identity, str) else "")
+            self._by_id.setdefault(cell.id, []).append(cell)
+            if isinstance(value, Map):
+                self._unremembered.add(cell)
+            cells.append(cell)
+        self._cells[at:at] = cells
+        self._change.inserted.extend(cells)
+        return len(cells)
+
+    def _remove(self, at: int, count: int) -> None:
+        for cell in self._cells[at : at + count]:
+            self._unlist(cell)
+            self._unremembered.discard(cell)
+            self._change.touched.pop(cell, None)
+            if cell in self._change.inserted:
+                self._change.inserted.remove(cell)
+            else:
+                self._change.removed.append(cell)
+        del self._cells[at : at + count]
+
+    def _unlist(self, cell: MirrorCell) -> None:
+        cells = self._by_id[cell.id]
+        cells.remove(cell)
+        if not cells:
+            del self._by_id[cell.id]

@@ -1,0 +1,297 @@
+"""The rows of ``state.db`` and the SQL that reads and writes them: runs in the log's writer thread only.
+
+What is grouped, retried and reported is the log's business (``log.py``); what an update means is the room's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import sqlite3
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from homeport.errors import StoreFailed
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS documents (
+  id TEXT PRIMARY KEY, path TEXT NOT NULL UNIQUE, epoch TEXT NOT NULL,
+  saved TEXT NOT NULL DEFAULT '', base BLOB NOT NULL DEFAULT x'',
+  saving TEXT NOT NULL DEFAULT '', saving_base BLOB NOT NULL DEFAULT x'', used REAL NOT NULL DEFAULT 0);
+CREATE TABLE IF NOT EXISTS updates (seq INTEGER PRIMARY KEY, document TEXT NOT NULL, data BLOB NOT NULL);
+CREATE INDEX IF NOT EXISTS updates_of ON updates (document, seq);
+CREATE TABLE IF NOT EXISTS cursors (
+  document TEXT NOT NULL, kernel TEXT NOT NULL, generation INTEGER NOT NULL, seq INTEGER NOT NULL,
+  PRIMARY KEY (document, kernel)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS runs (
+  run TEXT PRIMARY KEY, document TEXT NOT NULL, cell TEXT NOT NULL, ordinal INTEGER NOT NULL, state TEXT NOT NULL,
+  result TEXT NOT NULL, msg_id TEXT NOT NULL, kernel TEXT NOT NULL, generation INTEGER NOT NULL, stop_on_error INTEGER NOT NULL,
+  queued REAL NOT NULL, submitted REAL, finished REAL, detail TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS runs_of ON runs (document, ordinal);
+CREATE TABLE IF NOT EXISTS chunks (
+  id INTEGER PRIMARY KEY, document TEXT NOT NULL, key TEXT NOT NULL, seq INTEGER NOT NULL, data BLOB NOT NULL,
+  UNIQUE (key, seq));
+CREATE TABLE IF NOT EXISTS unreferenced (sha256 TEXT PRIMARY KEY, since REAL NOT NULL) WITHOUT ROWID;
+"""
+_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class RunRow:
+    """One run of one cell, as it is kept. ``state``: ``queued``, ``submitted`` or ``finished``."""
+
+    run_id: str
+    cell_id: str
+    ordinal: int
+    """Place in the document's queue: smaller runs first."""
+    state: str
+    result: str = ""
+    """``ok``, ``error``, ``aborted``, ``cancelled`` or ``unknown`` once finished."""
+    msg_id: str = ""
+    """Message id of the execute request: stored before it is sent, so that it is sent again under the same id."""
+    kernel_id: str = ""
+    generation: int = 0
+    stop_on_error: bool = True
+    queued: float = 0.0
+    """Seconds since the epoch, as are ``submitted`` and ``finished``."""
+    submitted: float | None = None
+    finished: float | None = None
+    detail: str = ""
+    """JSON that belongs to the runner alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class CursorRow:
+    """How far a kernel's journal is contained in the document: the last ``seq`` of that generation."""
+
+    kernel_id: str
+    generation: int
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A piece of a stream's whole text: ``key`` names the stream, pieces are read back in the order of ``seq``."""
+
+    key: str
+    seq: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """All chunks of ``key`` go: the output was cleared, or its text is a blob now."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """What the file of a document holds: its sha256, and the base for the next three-way merge.
+
+    ``done`` False is the intent, committed before the file is replaced; True is committed after.
+    """
+
+    hash: str
+    base: bytes
+    done: bool = True
+
+
+@dataclass(slots=True)
+class Commit:
+    """What becomes durable as one SQLite transaction, or not at all."""
+
+    document: str
+    update: bytes | None = None
+    snapshot: bool = False
+    """``update`` is the whole document and replaces all updates before it (compaction; the history, and so the epoch, stay)."""
+    cursor: CursorRow | None = None
+    runs: Sequence[RunRow] = ()
+    chunks: Sequence[Chunk | Drop] = ()
+    saved: Saved | None = None
+    done: Callable[[bool], object] | None = None
+    """Called on the loop, in order: once with True; before that once with False when the log fails just now."""
+    told: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentRow:
+    """A document that the log knows. ``path`` is the absolute real path of its file."""
+
+    id: str
+    path: str
+    epoch: str
+    saved: str
+    base: bytes
+    saving: str
+    saving_base: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """All that the log holds of one document."""
+
+    updates: list[bytes]
+    cursors: list[CursorRow]
+    runs: list[RunRow]
+    """Unfinished runs, and the finished ones of the last days (so that a run id is known again)."""
+
+
+def connect(file: Path, synchronous: str) -> sqlite3.Connection:
+    db = sqlite3.connect(file, isolation_level=None, timeout=5.0)
+    try:
+        db.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        db.execute("PRAGMA journal_mode = WAL").fetchall()
+        db.execute(f"PRAGMA synchronous = {synchronous}")
+        # A WAL that once grew is cut back, so that a flood does not keep the disk.
+        db.execute("PRAGMA journal_size_limit = 16777216").fetchall()
+        version: int = db.execute("PRAGMA user_version").fetchone()[0]
+        if version > _VERSION:
+            raise StoreFailed(
+                f"The state database {file.name} was written by a newer Homeport (format {version}); upgrade, or move it away."
+            )
+        db.executescript(_SCHEMA)
+        db.execute(f"PRAGMA user_version = {_VERSION}")
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def prepare(file: Path, synchronous: str) -> tuple[sqlite3.Connection, str | None]:
+    """The open connection; a database that cannot be read any more is put aside, never deleted."""
+    try:
+        return connect(file, synchronous), None
+    except sqlite3.OperationalError:
+        raise
+    except sqlite3.DatabaseError as error:
+        aside = file.with_name(
+            f"{file.name}.unreadable-{time.strftime('%Y%m%d-%H%M%S')}"
+        )
+        file.rename(aside)
+        for suffix in ("-wal", "-shm"):
+            with contextlib.suppress(FileNotFoundError):
+                file.with_name(file.name + suffix).rename(
+                    aside.with_name(aside.name + suffix)
+                )
+        note = f"The state database could not be read ({error}); it is kept as {aside.name}, and a new one was begun. Notebook files are not touched."
+        return connect(file, synchronous), note
+
+
+def write(db: sqlite3.Connection, commits: Sequence[Commit]) -> Exception | None:
+    """Write a group as one transaction: all of it, or nothing."""
+    try:
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            for commit in commits:
+                _apply(db, commit)
+            db.execute("COMMIT")
+        except BaseException:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+            raise
+    except (sqlite3.Error, OSError) as error:
+        return error
+    return None
+
+
+def _apply(db: sqlite3.Connection, commit: Commit) -> None:
+    document = commit.document
+    if commit.update is not None:
+        if commit.snapshot:
+            db.execute("DELETE FROM updates WHERE document = ?", (document,))
+        db.execute(
+            "INSERT INTO updates (document, data) VALUES (?, ?)",
+            (document, commit.update),
+        )
+    if commit.cursor is not None:
+        cursor = commit.cursor
+        db.execute(
+            "INSERT OR REPLACE INTO cursors VALUES (?, ?, ?, ?)",
+            (document, cursor.kernel_id, cursor.generation, cursor.seq),
+        )
+    for run in commit.runs:
+        db.execute(
+            f"INSERT OR REPLACE INTO runs ({RUN_COLUMNS}, document) VALUES ({', '.join('?' * 14)})",
+            (*_columns(run), document),
+        )
+    for chunk in commit.chunks:
+        if isinstance(chunk, Drop):
+            db.execute("DELETE FROM chunks WHERE key = ?", (chunk.key,))
+        else:
+            query = "INSERT OR REPLACE INTO chunks (document, key, seq, data) VALUES (?, ?, ?, ?)"
+            db.execute(query, (document, chunk.key, chunk.seq, chunk.data))
+    if commit.saved is not None:
+        columns = (
+            "saved = ?, base = ?, saving = '', saving_base = x''"
+            if commit.saved.done
+            else "saving = ?, saving_base = ?"
+        )
+        db.execute(
+            f"UPDATE documents SET {columns} WHERE id = ?",
+            (commit.saved.hash, commit.saved.base, document),
+        )
+
+
+RUN_COLUMNS = "run, cell, ordinal, state, result, msg_id, kernel, generation, stop_on_error, queued, submitted, finished, detail"
+
+
+def _columns(run: RunRow) -> tuple[str | int | float | None, ...]:
+    return (
+        *(
+            run.run_id,
+            run.cell_id,
+            run.ordinal,
+            run.state,
+            run.result,
+            run.msg_id,
+            run.kernel_id,
+            run.generation,
+        ),
+        *(int(run.stop_on_error), run.queued, run.submitted, run.finished, run.detail),
+    )
+
+
+def run_row(
+    row: tuple[
+        str,
+        str,
+        int,
+        str,
+        str,
+        str,
+        str,
+        int,
+        int,
+        float,
+        float | None,
+        float | None,
+        str,
+    ],
+) -> RunRow:
+    return RunRow(*row[:8], bool(row[8]), *row[9:])
+
+
+def forget(db: sqlite3.Connection, document: str) -> None:
+    for table in ("updates", "cursors", "runs", "chunks"):
+        db.execute(f"DELETE FROM {table} WHERE document = ?", (document,))
+    db.execute("DELETE FROM documents WHERE id = ?", (document,))
+
+
+def error_name(error: Exception) -> str:
+    if isinstance(error, OSError) and error.errno is not None:
+        return errno.errorcode.get(error.errno, str(error.errno))
+    return str(getattr(error, "sqlite_errorname", "SQLITE_ERROR"))
+
+
+def error_reason(error: Exception) -> str:
+    name = error_name(error)
+    words = {
+        "SQLITE_FULL": "The disk that holds Homeport's state is full",
+        "SQLITE_READONLY": "Homeport's state folder is read-only",
+    }
+    return (
+        f"{words.get(name, 'The state database cannot be written')} ({name}: {error})."
+    )
