@@ -18,7 +18,7 @@ import os
 import tempfile
 import uuid
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -261,7 +261,7 @@ class Sessions:
         return self._sessions
 
     @contextlib.contextmanager
-    def _changing(self) -> Iterator[dict[str, Session]]:
+    def _changing(self) -> Generator[dict[str, Session]]:
         """The sessions, to be changed: read afresh under the lock, replaced on the way out."""
         private(self._file.parent)
         with open(self._file.with_suffix(".lock"), "w") as lock:

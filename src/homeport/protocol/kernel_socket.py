@@ -39,6 +39,11 @@ class _Header(msgspec.Struct):
     session: str = ""
 
 
+class _Names(msgspec.Struct):
+    msg_id: str | None = None
+    msg_type: str | None = None
+
+
 class _Message(msgspec.Struct):
     header: msgspec.Raw
     channel: str | None = None
@@ -47,6 +52,7 @@ class _Message(msgspec.Struct):
     content: msgspec.Raw = msgspec.Raw(_NO_OBJECT)
 
 
+_decode_names = msgspec.json.Decoder(_Names).decode
 _decode_header = msgspec.json.Decoder(_Header).decode
 _decode_message = msgspec.json.Decoder(_Message).decode
 _decode_any = msgspec.json.Decoder().decode
@@ -64,21 +70,20 @@ def encode_default(channel: str, parts: list[bytes]) -> bytes | str:
         parts: header, parent_header, metadata, content (JSON bytes), then buffers.
 
     Raises:
-        ProtocolError: a part is missing or the header is not JSON.
+        ProtocolError: a part is missing or the header is not what a header must be.
     """
     if len(parts) < 4:
         raise ProtocolError(f"A kernel message has {len(parts)} parts; it needs 4.")
     header, parent, metadata, content = parts[:4]
     try:
-        fields = _decode_any(header)
+        names = _decode_names(header)
     except msgspec.MsgspecError as error:
-        raise ProtocolError(f"The header of a kernel message is not JSON: {error}") from None
-    fields = fields if isinstance(fields, dict) else {}
+        raise ProtocolError(f"The header of a kernel message is not right: {error}") from None
     body = b"".join(
         (
             b'{"header":', header or _NO_OBJECT,
-            b',"msg_id":', msgspec.json.encode(fields.get("msg_id")),
-            b',"msg_type":', msgspec.json.encode(fields.get("msg_type")),
+            b',"msg_id":', msgspec.json.encode(names.msg_id),
+            b',"msg_type":', msgspec.json.encode(names.msg_type),
             b',"parent_header":', parent or _NO_OBJECT,
             b',"metadata":', metadata or _NO_OBJECT,
             b',"content":', content or _NO_OBJECT,

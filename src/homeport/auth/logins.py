@@ -1,0 +1,111 @@
+"""Logins: the stays of browsers. Kept in the state folder, so that a page left open goes on after a restart of the server.
+
+A login is made when somebody shows a token (later: a password), lives in a signed cookie, and ends by logging out, by age, or
+when the credential that it came from changes.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import msgspec
+
+from homeport.auth.signing import keep_private
+
+log = logging.getLogger(__name__)
+
+LIFETIME = 30 * 86400
+"""Seconds after which a login is over, however much it is used."""
+MOST = 500
+"""So many logins are kept; the ones unused for longest go first."""
+_NOTED_EVERY = 3600.0
+
+
+class Login(msgspec.Struct):
+    """One browser's stay. Times are seconds since the epoch."""
+
+    id: str
+    user: str
+    created: float
+    last_seen: float
+    agent: str
+    """What the browser calls itself."""
+    address: str
+    credential: str
+    """Fingerprint of the token or password that it was made with."""
+
+
+_decode = msgspec.json.Decoder(list[Login]).decode
+
+
+class Logins:
+    """The logins of one server."""
+
+    def __init__(self, file: Path, clock: Callable[[], float]) -> None:
+        self._file = file
+        self._clock = clock
+        self._logins: dict[str, Login] = {}
+        self._ended: list[Callable[[str], None]] = []
+        try:
+            self._logins = {login.id: login for login in _decode(file.read_bytes())}
+        except FileNotFoundError:
+            pass
+        except (OSError, msgspec.MsgspecError) as error:
+            log.warning("The logins in %s cannot be read (%s); everybody has to log in again.", file, error)
+
+    @property
+    def all(self) -> Mapping[str, Login]:
+        """Every login that is not over, by id."""
+        oldest = self._clock() - LIFETIME
+        return {key: login for key, login in self._logins.items() if login.created > oldest}
+
+    def begin(self, *, user: str, credential: str, agent: str, address: str) -> Login:
+        """A new login."""
+        now = self._clock()
+        login = Login(secrets.token_urlsafe(18), user, now, now, agent[:200], address, credential)
+        self._logins = {**self.all, login.id: login}
+        for old in sorted(self._logins.values(), key=lambda each: each.last_seen)[: max(0, len(self._logins) - MOST)]:
+            self._drop(old.id)
+        self._save()
+        return login
+
+    def find(self, login_id: str, credential: str) -> Login | None:
+        """A login that is not over; noted as seen now.
+
+        Args:
+            credential: fingerprint of the credential in force; a login made with another one is over.
+        """
+        login = self._logins.get(login_id)
+        now = self._clock()
+        if login is None or now - login.created > LIFETIME or login.credential != credential:
+            return None
+        noted = now - login.last_seen > _NOTED_EVERY
+        login.last_seen = now
+        if noted:
+            self._save()
+        return login
+
+    def end(self, login_id: str) -> None:
+        """Log out. Whoever watches is told, so that open sockets of the login close."""
+        if login_id in self._logins:
+            self._drop(login_id)
+            self._save()
+
+    def watch(self, ended: Callable[[str], None]) -> Callable[[], None]:
+        """Call ``ended(login_id)`` for each login that ends. Returns "stop watching"."""
+        self._ended.append(ended)
+        return lambda: self._ended.remove(ended)
+
+    def _drop(self, login_id: str) -> None:
+        del self._logins[login_id]
+        for ended in tuple(self._ended):
+            ended(login_id)
+
+    def _save(self) -> None:
+        try:
+            keep_private(self._file, msgspec.json.encode(list(self._logins.values())))
+        except OSError as error:
+            log.warning("The logins cannot be kept in %s (%s); after a restart everybody has to log in again.", self._file, error)
