@@ -1,0 +1,359 @@
+/**
+ * The link of a page to its document on the server: tickets, the socket, frames, requests and their answers.
+ * What to do when is decided in `link_state.ts`; what the document says is the business of a {@link SyncSide}.
+ *
+ * The link starts before Yjs is loaded: a page that has nothing yet asks for everything with a constant, and what comes is
+ * kept until a SyncSide is attached. This saves a round trip and the download of the editor at the first opening.
+ */
+import {
+  AWARENESS,
+  decode,
+  EMPTY_STEP1,
+  encodeControl,
+  type Hello,
+  type PageMessage,
+  PROTOCOL,
+  type ServerMessage,
+  STEP1,
+  STEP2,
+  SYNC,
+  typed,
+} from "./frames";
+import { type LinkCommand, type LinkEvent, LinkState } from "./link_state";
+import { RestError, rest } from "./rest";
+import { openWebSocket, type Transport } from "./transport";
+
+/** The document's end of the link. All byte arrays are y-protocols payloads without the frame type. */
+export interface SyncSide {
+  /** Epoch of the history that the document holds; null while it is empty. */
+  readonly epoch: string | null;
+  /** The server's document has this epoch: remember it, after dropping a document of another one. */
+  adopt(epoch: string): void;
+  step1(): Uint8Array;
+  /** @returns the answer to a step1, else null. */
+  receive(payload: Uint8Array): Uint8Array | null;
+  receiveAwareness(payload: Uint8Array): void;
+  /** What to announce when the link opens. */
+  awareness(): Uint8Array | null;
+}
+
+export type LinkStatus = "connecting" | "online" | "reconnecting" | "offline" | "stopped";
+
+export interface LinkView {
+  status: LinkStatus;
+  /** Changes that the server has not yet made durable. */
+  waiting: number;
+  /** Why it is not online, when the server said so. */
+  reason: string;
+}
+
+/** A request that the server answered with an error. */
+export class RequestError extends Error {
+  readonly code: number | string;
+  constructor(message: string, code: number | string) {
+    super(message);
+    this.name = "RequestError";
+    this.code = code;
+  }
+}
+
+export interface LinkOptions {
+  baseUrl: string;
+  path: string;
+  /** Ticket for the first socket; undefined: asked for. */
+  ticket?: string | undefined;
+  /** Names this page to the server, as long as it lives. */
+  client: string;
+}
+
+const SOCKETS = ["api/documents/socket", "api/kernels/documents/socket"];
+
+export class Link {
+  private readonly state = new LinkState();
+  private readonly options: LinkOptions;
+  private transport: Transport | null = null;
+  /** Grows with each attempt: what an older one still says is not heard. */
+  private generation = 0;
+  private ticket: string | undefined;
+  /** Index in SOCKETS of the address that worked last. */
+  private preferred = 0;
+  private tried = 0;
+  private side: SyncSide | null = null;
+  private early: Uint8Array[] = [];
+  private askedEarly = false;
+  private timer: ReturnType<typeof setTimeout> | undefined;
+  private readonly answers = new Map<string, { resolve: () => void; reject: (error: Error) => void }>();
+  private readonly listeners = new Set<(view: LinkView) => void>();
+  private readonly stateListeners = new Set<(state: Record<string, unknown>) => void>();
+  private serverState: Record<string, unknown> = {};
+  private shown = "";
+  path: string;
+
+  constructor(options: LinkOptions) {
+    this.options = options;
+    this.path = options.path;
+    this.ticket = options.ticket;
+  }
+
+  get view(): LinkView {
+    const { phase, waiting, reason, attempt, seen } = this.state;
+    let status: LinkStatus = "connecting";
+    if (phase === "online") status = "online";
+    else if (phase === "stopped") status = "stopped";
+    else if (attempt > 1) status = "offline";
+    else if (seen) status = "reconnecting";
+    return { status, waiting, reason };
+  }
+
+  start(): void {
+    this.handle({ type: "start" });
+    addEventListener("online", this.wake);
+    addEventListener("focus", this.wake);
+    addEventListener("pageshow", this.wake);
+    document.addEventListener("visibilitychange", this.wake);
+  }
+
+  stop(): void {
+    removeEventListener("online", this.wake);
+    removeEventListener("focus", this.wake);
+    removeEventListener("pageshow", this.wake);
+    document.removeEventListener("visibilitychange", this.wake);
+    this.handle({ type: "stop" });
+  }
+
+  /** Gives the link its document; what arrived before is delivered now. */
+  attach(side: SyncSide): void {
+    this.side = side;
+    const early = this.early;
+    this.early = [];
+    for (const frame of early) this.receive(frame);
+  }
+
+  /** A change made on this page; sent now or carried by the next sync. @param payload a y-protocols `update`. */
+  update(payload: Uint8Array): void {
+    this.handle({ type: "changed" }, payload);
+  }
+
+  sendAwareness(payload: Uint8Array): void {
+    if (this.state.phase === "online") this.transport?.send(typed(AWARENESS, payload));
+  }
+
+  /**
+   * Asks the server for something; resolves when it was done. Survives cuts: sent again until answered, done once.
+   * @throws RequestError when the server says no.
+   */
+  request(message: PageMessage): Promise<void> {
+    const id = newId();
+    const promise = new Promise<void>((resolve, reject) => this.answers.set(id, { resolve, reject }));
+    this.handle({ type: "request", id, message: { ...message, id } });
+    return promise;
+  }
+
+  /** Calls back now and at each change. @returns how to end it. */
+  observe(listener: (view: LinkView) => void): () => void {
+    this.listeners.add(listener);
+    listener(this.view);
+    return () => this.listeners.delete(listener);
+  }
+
+  /** Calls back with the state keys known so far and then with each set of changed ones. */
+  observeState(listener: (state: Record<string, unknown>) => void): () => void {
+    this.stateListeners.add(listener);
+    listener(this.serverState);
+    return () => this.stateListeners.delete(listener);
+  }
+
+  /** Try again now, also after the server refused the page (after a login in another tab). */
+  retry(): void {
+    if (this.state.phase === "stopped") {
+      this.state.phase = "idle";
+      this.handle({ type: "start" });
+    } else this.handle({ type: "wake" });
+  }
+
+  private readonly wake = (): void => {
+    if (document.visibilityState !== "hidden") this.handle({ type: "wake" });
+  };
+
+  private handle(event: LinkEvent, update?: Uint8Array): void {
+    const before = this.state.phase;
+    for (const command of this.state.handle(event, performance.now())) this.perform(command, update);
+    if (before !== this.state.phase && this.state.phase === "waiting") this.transport = null;
+    this.schedule();
+    this.tell();
+  }
+
+  private perform(command: LinkCommand, update: Uint8Array | undefined): void {
+    switch (command.type) {
+      case "connect":
+        void this.connect();
+        break;
+      case "disconnect":
+        this.generation += 1;
+        this.transport?.close();
+        this.transport = null;
+        break;
+      case "send":
+        this.transport?.send(encodeControl(command.message));
+        break;
+      case "send-update":
+        if (update) this.transport?.send(typed(SYNC, update));
+        break;
+    }
+  }
+
+  private schedule(): void {
+    clearTimeout(this.timer);
+    const at = this.state.wakeAt;
+    if (at === Number.POSITIVE_INFINITY) return;
+    this.timer = setTimeout(
+      () => this.handle({ type: "tick", random: Math.random() }),
+      Math.max(0, at - performance.now()),
+    );
+  }
+
+  private tell(): void {
+    const view = this.view;
+    const shown = JSON.stringify(view);
+    if (shown === this.shown) return;
+    this.shown = shown;
+    for (const listener of this.listeners) listener(view);
+  }
+
+  private async connect(): Promise<void> {
+    this.generation += 1;
+    const generation = this.generation;
+    const ticket = await this.takeTicket(generation);
+    if (ticket === undefined || generation !== this.generation) return;
+    let opened = false;
+    const current = (): boolean => generation === this.generation;
+    this.transport = openWebSocket(this.url(ticket), {
+      opened: () => {
+        if (!current()) return;
+        opened = true;
+        this.preferred = (this.preferred + this.tried) % SOCKETS.length;
+        this.tried = 0;
+        this.handle({ type: "opened" });
+        this.askEarly();
+      },
+      frame: (data) => {
+        if (!current()) return;
+        this.handle({ type: "heard" });
+        this.receive(data);
+      },
+      closed: (reason) => {
+        if (!current()) return;
+        // A socket that never opened may have been refused by a proxy: the next attempt takes the other address.
+        if (!opened) this.tried += 1;
+        this.early = [];
+        this.handle({ type: "closed", random: Math.random(), reason });
+      },
+    });
+  }
+
+  /** @returns undefined when there is none and the state has been told. */
+  private async takeTicket(generation: number): Promise<string | undefined> {
+    const first = this.ticket;
+    this.ticket = undefined;
+    if (first) return first;
+    try {
+      const { ticket } = await rest(this.options.baseUrl).send<{ ticket: string }>("POST", "api/documents/ticket", {
+        path: this.path,
+      });
+      return ticket;
+    } catch (error) {
+      if (generation !== this.generation) return undefined;
+      const { status, message } = error instanceof RestError ? error : { status: 0, message: "" };
+      if (status === 401 || status === 403) this.handle({ type: "refused", reason: message });
+      else this.handle({ type: "closed", random: Math.random(), reason: status ? message : "" });
+      return undefined;
+    }
+  }
+
+  private url(ticket: string): string {
+    const address = SOCKETS[(this.preferred + this.tried) % SOCKETS.length] ?? "";
+    const url = new URL(this.options.baseUrl + address, location.href);
+    url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
+    url.searchParams.set("path", this.path);
+    url.searchParams.set("ticket", ticket);
+    return url.href;
+  }
+
+  /** At the very first opening the page has nothing: it need not wait for the server's hello to say so. */
+  private askEarly(): void {
+    this.askedEarly = this.side === null || this.side.epoch === null;
+    if (this.askedEarly) this.greet(null, EMPTY_STEP1);
+  }
+
+  private greet(epoch: string | null, step1: Uint8Array): void {
+    this.transport?.send(encodeControl({ op: "hello", protocol: PROTOCOL, epoch, client: this.options.client }));
+    this.transport?.send(typed(SYNC, step1));
+  }
+
+  private receive(data: Uint8Array): void {
+    const frame = decode(data);
+    if (frame.type === "control" && frame.message.op !== "hello") this.control(frame.message);
+    else if (!this.side) this.early.push(data);
+    else if (frame.type === "control") this.control(frame.message);
+    else if (frame.type === "sync") this.sync(this.side, frame.payload);
+    else if (frame.type === "awareness") this.side.receiveAwareness(frame.payload);
+  }
+
+  private sync(side: SyncSide, payload: Uint8Array): void {
+    const answer = side.receive(payload);
+    if (payload[0] !== STEP1 || answer?.[0] !== STEP2) return;
+    this.transport?.send(typed(SYNC, answer));
+    this.handle({ type: "synced" });
+    const awareness = side.awareness();
+    if (awareness) this.transport?.send(typed(AWARENESS, awareness));
+  }
+
+  private control(message: ServerMessage): void {
+    switch (message.op) {
+      case "hello":
+        this.hello(message);
+        break;
+      case "ack":
+        this.handle({ type: "ack", count: message.count });
+        break;
+      case "reply":
+        this.answered(message.id, message.error);
+        break;
+      case "state": {
+        const { op: _, ...state } = message;
+        this.serverState = { ...this.serverState, ...state };
+        for (const listener of this.stateListeners) listener(state);
+        break;
+      }
+      case "pong":
+        break;
+    }
+  }
+
+  private hello(message: Hello): void {
+    const side = this.side;
+    if (!side) return;
+    if (side.epoch !== null && (message.reload || side.epoch !== message.epoch)) this.handle({ type: "dropped" });
+    side.adopt(message.epoch);
+    this.path = message.path || this.path;
+    if (!this.askedEarly) this.greet(side.epoch, side.step1());
+    this.askedEarly = false;
+  }
+
+  private answered(id: string, error: { code: number | string; message: string } | null): void {
+    this.handle({ type: "reply", id });
+    const answer = this.answers.get(id);
+    this.answers.delete(id);
+    if (error) answer?.reject(new RequestError(error.message, error.code));
+    else answer?.resolve();
+  }
+}
+
+/** A random UUID (version 4), also where `crypto.randomUUID` is missing: plain http on another host. */
+export function newId(): string {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  bytes[6] = ((bytes[6] ?? 0) & 0x0f) | 0x40;
+  bytes[8] = ((bytes[8] ?? 0) & 0x3f) | 0x80;
+  const hex = Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+  return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20)].join("-");
+}
