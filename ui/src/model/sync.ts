@@ -53,7 +53,7 @@ export class DocumentSync implements SyncSide {
 
   receive(payload: Uint8Array): Uint8Array | null {
     const encoder = createEncoder();
-    // biome-ignore lint/suspicious/noConsole: a frame that Yjs cannot read is a bug worth seeing, and the link goes on.
+    // A frame that Yjs cannot read is a bug worth seeing; the link goes on.
     const type = readSyncMessage(createDecoder(payload), encoder, this.notebook.doc, this, (error) =>
       console.error(error),
     );
