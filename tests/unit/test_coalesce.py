@@ -143,8 +143,10 @@ def test_the_whole_text_is_stored_and_rest(text: str, cuts: list[int]) -> None:
         assert stored + rendered.text[len(rendered.text) - rendered.rest :] == full
         assert rendered.text.startswith(full[:10])
     else:
-        assert rendered.text == full and not stored
-    assert rendered.size == len(full.encode()) and (not cuts or rendered.text == shown or not text)
+        assert rendered.text == full
+        assert not stored
+    assert rendered.size == len(full.encode())
+    assert not cuts or rendered.text == shown or not text
 
 
 @given(_long, _cuts)
@@ -156,8 +158,10 @@ def test_what_is_over_the_limit_is_counted(text: str, cuts: list[int]) -> None:
         rest = rendered.text[len(rendered.text) - rendered.rest :]
         notice, _, tail = rest.partition("...]\n")
         missing = full[len(stored) : len(full) - len(tail)]
-        assert full.startswith(stored) and full.endswith(tail)
-        assert f"{missing.count(chr(10)):,} line" in notice and "limit of 100 bytes a cell, option --stream-limit" in notice
+        assert full.startswith(stored)
+        assert full.endswith(tail)
+        assert f"{missing.count(chr(10)):,} line" in notice
+        assert "limit of 100 bytes a cell, option --stream-limit" in notice
 
 
 @settings(max_examples=60)
@@ -181,13 +185,15 @@ def test_a_stream_goes_on_from_its_state(text: str, cuts: list[int]) -> None:
 def test_a_line_in_progress_is_growth_only_at_the_end() -> None:
     stream = StreamText("stdout", 0, StreamLimits())
     stream.feed("10%")
-    assert stream.take_growth() is None and stream.render().text == "10%"
+    assert stream.take_growth() is None
+    assert stream.render().text == "10%"
     stream.feed("...")
     assert stream.take_growth() == "..."
     stream.feed("\n20%")
     assert stream.take_growth() == "\n20%"
     stream.feed("\r30%")
-    assert stream.take_growth() is None and stream.render().text == "10%...\n30%"
+    assert stream.take_growth() is None
+    assert stream.render().text == "10%...\n30%"
     stream.feed(" and on\n")
     assert stream.take_growth() == " and on\n"
 
@@ -199,6 +205,9 @@ def test_a_million_lines_stay_small() -> None:
         stream.feed("".join(f"line {n}\n" for n in range(start, start + 10_000)))
         stored += len(stream.take_stored())
     rendered = stream.render()
-    assert stored == 10 * 1024 * 1024 and rendered.lines == 1_000_000
-    assert rendered.text.startswith("line 0\n") and rendered.text.endswith("line 999999\n")
-    assert len(rendered.text) < 33_500 and "left out: limit of 10 MiB a cell" in rendered.text
+    assert stored == 10 * 1024 * 1024
+    assert rendered.lines == 1_000_000
+    assert rendered.text.startswith("line 0\n")
+    assert rendered.text.endswith("line 999999\n")
+    assert len(rendered.text) < 33_500
+    assert "left out: limit of 10 MiB a cell" in rendered.text

@@ -32,7 +32,8 @@ class Document:
         if patch is None:
             return
         if patch.append:
-            assert patch.cut is None and not patch.insert
+            assert patch.cut is None
+            assert not patch.insert
             self.outputs[-1]["text"] += patch.append
         if patch.cut is not None:
             assert patch.cut <= len(self.outputs)
@@ -212,16 +213,22 @@ def test_outputs_are_converted_once_and_only_when_written() -> None:
     patch = buffer.take(0, -1, convert)
     buffer.add(shown("last"))
     buffer.take(1, -1, convert)
-    assert seen == ["99", "last"] and patch is not None and patch.insert[0]["converted"]
+    assert seen == ["99", "last"]
+    assert patch is not None
+    assert patch.insert[0]["converted"]
 
 
 def test_late_updates_after_unload() -> None:
     document = Document()
     buffer = play([("show", "d1", "x"), ("stream", "stdout", "a\n")], FREE, document)
     buffer.unload()
-    assert buffer.shows("d1") and not buffer.shows("d2") and not buffer.loaded and not buffer.pending
+    assert buffer.shows("d1")
+    assert not buffer.shows("d2")
+    assert not buffer.loaded
+    assert not buffer.pending
     buffer.load(document.outputs)
     assert buffer.update("d1", {"text/plain": "late"}, {})
     buffer.stream("stdout", "b\n")
     document.flush(buffer)
-    assert document.outputs[0]["data"]["text/plain"] == "late" and document.outputs[1]["text"] == "a\nb\n"
+    assert document.outputs[0]["data"]["text/plain"] == "late"
+    assert document.outputs[1]["text"] == "a\nb\n"

@@ -255,6 +255,7 @@ class StreamText:
         self._size = 0
         self._head: str | None = None  # set once the text is too long
         self._tail = ""
+        self._tail_aligned = False  # it begins where it was shown to begin before a restart
         self._stored_size = self._stored_length = self._stored_lines = 0
         self._full = False
         self._pending: list[str] = []
@@ -277,6 +278,7 @@ class StreamText:
         else:
             self._head = body[: state["head"]]
             self._tail = body[len(body) - (state["rest"] - len(line)) :] if state["rest"] > len(line) else ""
+            self._tail_aligned = True
             self._written = None
         return self
 
@@ -387,6 +389,8 @@ class StreamText:
     def _shown_tail(self) -> str:
         """The end of the finished text, from the beginning of a line if it has one."""
         tail = self._tail[-self._limits.tail :]
+        if self._tail_aligned and len(self._tail) <= self._limits.tail:
+            return tail
         newline = tail.find("\n", 0, len(tail) - 1)
         return tail[newline + 1 :] if newline >= 0 else tail
 
@@ -411,9 +415,12 @@ class StreamText:
 
     def _keep_tail(self, text: str) -> None:
         most = self._limits.tail
-        self._tail = text[-most:] if len(text) >= most else self._tail + text
+        if len(text) >= most:
+            self._tail, self._tail_aligned = text[-most:], False
+        else:
+            self._tail += text
         if len(self._tail) > 4 * most:
-            self._tail = self._tail[-most:]
+            self._tail, self._tail_aligned = self._tail[-most:], False
 
     def _store(self, text: str, size: int, lines: int) -> None:
         if self._full:
@@ -438,10 +445,9 @@ def _amount(lines: int, size: int) -> str:
 def _bytes(size: int, *, binary: bool = False) -> str:
     step, units = (1024, ("bytes", "KiB", "MiB", "GiB")) if binary else (1000, ("bytes", "kB", "MB", "GB"))
     value = float(size)
-    for unit in units[:-1]:
-        if value < step:
+    unit = units[0]
+    for unit in units:
+        if value < step or unit == units[-1]:
             break
         value /= step
-    else:
-        unit = units[-1]
     return f"{value:.0f} {unit}" if value >= 10 or value == int(value) else f"{value:.1f} {unit}"

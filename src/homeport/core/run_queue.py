@@ -1,0 +1,284 @@
+"""The queue of one document's runs: what waits, what runs, and how each run ended.
+
+A run is submitted at most once: it goes from ``queued`` to ``submitted`` with the message id that its request has for ever,
+and from there to ``finished``; at most one is submitted at a time. Events come in, commands come out; the caller makes
+the rows durable in the order of the commands, sends requests, and tells who waits. Pure; cells, kernels and the clock
+are the caller's (``documents/runner.py``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final, Literal, TypeAlias
+
+RunState = Literal["queued", "submitted", "finished"]
+RunResult = Literal["", "ok", "error", "aborted", "cancelled", "unknown"]
+"""``""`` while not finished. ``aborted``: never run, or cut short, because of what happened to another run or the kernel."""
+
+_REMEMBERED: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of one cell. Times are seconds since the epoch."""
+
+    run_id: str
+    cell_id: str
+    ordinal: int
+    stop_on_error: bool
+    queued: float
+    state: RunState = "queued"
+    result: RunResult = ""
+    msg_id: str = ""
+    kernel_id: str = ""
+    generation: int = 0
+    submitted: float | None = None
+    finished: float | None = None
+
+
+# ---- events -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Enqueue:
+    """Somebody wants cells run, in this order. Runs whose id is known are ignored."""
+
+    runs: Sequence[tuple[str, str]]
+    """Run id and cell id of each."""
+    stop_on_error: bool
+    now: float
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """The run at the head goes to a kernel."""
+
+    msg_id: str
+    kernel_id: str
+    generation: int
+    now: float
+
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """The run at the head, not submitted, has nothing for a kernel to do (Markdown, an empty cell) or no cell any more."""
+
+    result: RunResult
+    now: float
+
+
+@dataclass(frozen=True, slots=True)
+class Replied:
+    """The kernel answered the execute request ``msg_id``."""
+
+    msg_id: str
+    status: str
+    """``ok``, ``error`` or ``aborted``, as in an execute_reply; or ``unknown``."""
+    tolerated: bool
+    """The cell may fail (tag ``raises-exception``)."""
+    now: float
+
+
+@dataclass(frozen=True, slots=True)
+class Idle:
+    """The kernel said idle after the request ``msg_id``: all its outputs have come."""
+
+    msg_id: str
+    now: float
+
+
+@dataclass(frozen=True, slots=True)
+class Interrupt:
+    """Somebody interrupts: when the running run fails of it, nothing goes on, whatever the cells tolerate."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """Take a queued run out, or all of them (``run_id`` None). A submitted one is the kernel's: interrupt it."""
+
+    run_id: str | None
+    now: float
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """That generation of the kernel is over; its run ends with ``result``, and what waits is aborted."""
+
+    kernel_id: str
+    generation: int
+    result: RunResult
+    now: float
+
+
+@dataclass(frozen=True, slots=True)
+class Abort:
+    """What waits is aborted: no kernel can be had, or it is being replaced."""
+
+    now: float
+
+
+Event: TypeAlias = Enqueue | Start | Skip | Replied | Idle | Interrupt | Cancel | Lost | Abort
+
+
+# ---- commands ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """The run is new or has changed: make it durable, with all else of this step."""
+
+    run: Run
+
+
+@dataclass(frozen=True, slots=True)
+class Submit:
+    """Send the run's request once its row is durable."""
+
+    run: Run
+
+
+Command: TypeAlias = Record | Submit
+
+
+class RunQueue:
+    """The queue.
+
+    Args:
+        runs: what was durable, in any order; the queue goes on from there. A submitted run is to be sent again under its
+            message id by the caller.
+    """
+
+    def __init__(self, runs: Sequence[Run] = ()) -> None:
+        ordered = sorted(runs, key=lambda run: run.ordinal)
+        self._waiting: list[Run] = [run for run in ordered if run.state == "queued"]
+        submitted = [run for run in ordered if run.state == "submitted"]
+        self._running: Run | None = submitted[0] if submitted else None
+        self._results: dict[str, RunResult] = {run.run_id: run.result for run in ordered if run.state == "finished"}
+        self._next = max((run.ordinal for run in runs), default=0) + 1
+        self._reply: Replied | None = None
+        self._idle = False
+        self._interrupted = False
+        self.check()
+
+    @property
+    def running(self) -> Run | None:
+        """The run that the kernel has."""
+        return self._running
+
+    @property
+    def head(self) -> Run | None:
+        """The next run, when none is running."""
+        return self._waiting[0] if self._waiting and self._running is None else None
+
+    @property
+    def runs(self) -> list[Run]:
+        """The submitted run and those that wait, in order."""
+        return [*([self._running] if self._running else []), *self._waiting]
+
+    @property
+    def settled(self) -> bool:
+        """The reply to the running run has come; its idle has not, yet."""
+        return self._reply is not None
+
+    def result(self, run_id: str) -> RunResult | None:
+        """How a run ended; ``""`` while it has not, None when it is not known."""
+        if any(run.run_id == run_id for run in self.runs):
+            return ""
+        return self._results.get(run_id)
+
+    def handle(self, event: Event) -> list[Command]:
+        """The one mutator. Events about requests that are not the running one's are ignored."""
+        match event:
+            case Enqueue():
+                return self._enqueue(event)
+            case Start():
+                return self._start(event)
+            case Skip():
+                head = self.head
+                return self._finish(head, event.result, event.now) if head else []
+            case Replied() if self._running and event.msg_id == self._running.msg_id:
+                self._reply = self._reply or event
+                return self._settle(event.now)
+            case Idle() if self._running and event.msg_id == self._running.msg_id:
+                self._idle = True
+                return self._settle(event.now)
+            case Interrupt():
+                self._interrupted = self._running is not None
+            case Cancel():
+                chosen = [run for run in self._waiting if event.run_id in (None, run.run_id)]
+                return [command for run in chosen for command in self._finish(run, "cancelled", event.now)]
+            case Lost():
+                return self._lose(event)
+            case Abort():
+                return self._abort(event.now)
+            case _:
+                pass
+        return []
+
+    def _enqueue(self, event: Enqueue) -> list[Command]:
+        known = {run.run_id for run in self.runs} | self._results.keys()
+        commands: list[Command] = []
+        for run_id, cell_id in event.runs:
+            if run_id not in known:
+                known.add(run_id)
+                run = Run(run_id, cell_id, self._next, event.stop_on_error, event.now)
+                self._next += 1
+                self._waiting.append(run)
+                commands.append(Record(run))
+        return commands
+
+    def _start(self, event: Start) -> list[Command]:
+        head = self.head
+        if head is None:
+            return []
+        run = replace(
+            head, state="submitted", msg_id=event.msg_id, kernel_id=event.kernel_id, generation=event.generation, submitted=event.now
+        )
+        self._waiting.pop(0)
+        self._running, self._reply, self._idle, self._interrupted = run, None, False, False
+        return [Record(run), Submit(run)]
+
+    def _settle(self, now: float) -> list[Command]:
+        run, reply = self._running, self._reply
+        if run is None or reply is None or not self._idle:
+            return []
+        result: RunResult = reply.status if reply.status in ("ok", "error", "aborted") else "unknown"  # type: ignore[assignment]
+        commands = self._finish(run, result, now)
+        stops = run.stop_on_error and not reply.tolerated
+        if result != "ok" and (stops or self._interrupted):
+            commands += self._abort(now)
+        return commands
+
+    def _lose(self, event: Lost) -> list[Command]:
+        run = self._running
+        if run is None or (run.kernel_id, run.generation) != (event.kernel_id, event.generation):
+            return []
+        result = event.result
+        if self._reply is not None and self._reply.status in ("ok", "error"):
+            result = self._reply.status  # type: ignore[assignment]
+        return [*self._finish(run, result, event.now), *self._abort(event.now)]
+
+    def _abort(self, now: float) -> list[Command]:
+        return [command for run in list(self._waiting) for command in self._finish(run, "aborted", now)]
+
+    def _finish(self, run: Run, result: RunResult, now: float) -> list[Command]:
+        if run is self._running:
+            self._running = None
+        else:
+            self._waiting.remove(run)
+        self._results[run.run_id] = result
+        if len(self._results) > _REMEMBERED:
+            del self._results[next(iter(self._results))]
+        return [Record(replace(run, state="finished", result=result, finished=now))]
+
+    def check(self) -> None:
+        """The invariants; tests call it after every event."""
+        ids = [run.run_id for run in self.runs]
+        assert len(set(ids)) == len(ids), "a run is in the queue once"
+        assert not self._results.keys() & set(ids), "what is finished is not in the queue"
+        assert all(run.state == "queued" and not run.msg_id for run in self._waiting)
+        ordinals = [run.ordinal for run in self.runs]
+        assert [*ordinals, self._next] == sorted({*ordinals, self._next}), "first in, first out"
+        assert self._running is None or (self._running.state == "submitted" and self._running.msg_id)
+        assert all(self._results.values()), "what is finished has a result"

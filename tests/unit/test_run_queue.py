@@ -1,0 +1,167 @@
+"""The queue of runs: at most one in the kernel, none twice, and a known end for each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from homeport.core.run_queue import (
+    Abort,
+    Cancel,
+    Command,
+    Enqueue,
+    Event,
+    Idle,
+    Interrupt,
+    Lost,
+    Record,
+    Replied,
+    Run,
+    RunQueue,
+    Skip,
+    Start,
+    Submit,
+)
+
+_ids = st.sampled_from([f"r{n}" for n in range(12)])
+
+
+class Machine(RuleBasedStateMachine):
+    """A document, its database and its kernel; it may crash between any two events."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.queue = RunQueue()
+        self.rows: dict[str, Run] = {}
+        self.sent: list[str] = []
+        self.count = 0
+        self.now = 0.0
+
+    def do(self, event: Event) -> list[Command]:
+        self.now += 1
+        commands = self.queue.handle(event)
+        for command in commands:
+            if isinstance(command, Record):
+                before = self.rows.get(command.run.run_id)
+                order = ["queued", "submitted", "finished"]
+                assert before is None or order.index(before.state) < order.index(command.run.state), "a run only goes forward"
+                assert before is None or before.ordinal == command.run.ordinal
+                self.rows[command.run.run_id] = command.run
+            else:
+                assert command.run.run_id not in self.sent, "submitted once"
+                assert self.rows[command.run.run_id] == command.run, "recorded before it is sent"
+                self.sent.append(command.run.run_id)
+        return commands
+
+    @rule(runs=st.lists(st.tuples(_ids, st.sampled_from("abc")), max_size=4), stop=st.booleans())
+    def enqueue(self, runs: list[tuple[str, str]], stop: bool) -> None:
+        known = set(self.rows)
+        commands = self.do(Enqueue(runs, stop, self.now))
+        assert {command.run.run_id for command in commands} == {run_id for run_id, _ in runs} - known
+
+    @rule()
+    def start(self) -> None:
+        head = self.queue.head
+        self.count += 1
+        commands = self.do(Start(f"m{self.count}", "k", 1, self.now))
+        assert bool(commands) == (head is not None)
+        if head is not None:
+            assert self.queue.running is not None
+            assert self.queue.running.run_id == head.run_id
+
+    @rule(result=st.sampled_from(["ok", "cancelled"]))
+    def skip(self, result: Any) -> None:
+        head = self.queue.head
+        self.do(Skip(result, self.now))
+        assert head is None or self.queue.result(head.run_id) == result
+
+    @precondition(lambda self: self.queue.running is not None)
+    @rule(status=st.sampled_from(["ok", "error", "aborted", "unknown"]), tolerated=st.booleans(), first=st.booleans())
+    def reply_and_idle(self, status: str, tolerated: bool, first: bool) -> None:
+        run, waiting = self.queue.running, self.queue.runs[1:]
+        assert run is not None
+        reply, idle = Replied(run.msg_id, status, tolerated, self.now), Idle(run.msg_id, self.now)
+        for event in (reply, idle) if first else (idle, reply):
+            assert self.queue.running is run, "both are needed"
+            self.do(event)
+        assert self.queue.result(run.run_id) == status
+        if status == "ok" or not run.stop_on_error or tolerated:
+            if not self.interrupted:
+                assert self.queue.runs == waiting
+        else:
+            assert not self.queue.runs
+            assert all(self.queue.result(other.run_id) == "aborted" for other in waiting)
+        self.interrupted = False
+
+    interrupted = False
+
+    @rule()
+    def interrupt(self) -> None:
+        self.interrupted = self.queue.running is not None
+        assert self.do(Interrupt()) == []
+
+    @rule(msg=st.sampled_from(["other", "m0"]))
+    def others(self, msg: str) -> None:
+        assert self.do(Replied(msg, "error", False, self.now)) == self.do(Idle(msg, self.now)) == []
+
+    @rule(run_id=st.one_of(st.none(), _ids))
+    def cancel(self, run_id: str | None) -> None:
+        running = self.queue.running
+        self.do(Cancel(run_id, self.now))
+        assert self.queue.running is running
+        assert all(run is running or (run_id is not None and run.run_id != run_id) for run in self.queue.runs)
+
+    @rule(generation=st.integers(1, 2))
+    def lost(self, generation: int) -> None:
+        running = self.queue.running
+        commands = self.do(Lost("k", generation, "error", self.now))
+        assert bool(commands) == (running is not None and generation == 1)
+        if commands:
+            assert not self.queue.runs
+            self.interrupted = False
+
+    @rule()
+    def abort(self) -> None:
+        running = self.queue.running
+        self.do(Abort(self.now))
+        assert self.queue.runs == ([running] if running else [])
+
+    @rule()
+    def crash(self) -> None:
+        before = self.queue.runs
+        self.queue = RunQueue(list(self.rows.values()))
+        self.interrupted = False
+        assert self.queue.runs == before
+
+    @invariant()
+    def sound(self) -> None:
+        self.queue.check()
+        assert len(set(self.sent)) == len(self.sent)
+        for run_id, run in self.rows.items():
+            assert self.queue.result(run_id) == run.result
+
+
+Machine.TestCase.settings = settings(max_examples=80, stateful_step_count=40)
+TestMachine = Machine.TestCase
+
+
+def test_an_interrupt_stops_the_rest_even_when_failures_are_tolerated() -> None:
+    queue = RunQueue()
+    queue.handle(Enqueue([("a", "1"), ("b", "2")], False, 0))
+    queue.handle(Start("m", "k", 1, 0))
+    queue.handle(Interrupt())
+    queue.handle(Replied("m", "error", True, 1))
+    queue.handle(Idle("m", 1))
+    assert (queue.result("a"), queue.result("b"), queue.result("c")) == ("error", "aborted", None)
+
+
+def test_a_reply_that_came_before_the_kernel_died_counts() -> None:
+    queue = RunQueue()
+    assert isinstance(queue.handle(Enqueue([("a", "1")], True, 0))[0], Record)
+    assert isinstance(queue.handle(Start("m", "k", 1, 0))[1], Submit)
+    queue.handle(Replied("m", "ok", False, 1))
+    queue.handle(Lost("k", 1, "error", 2))
+    assert queue.result("a") == "ok"
