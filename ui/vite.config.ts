@@ -1,4 +1,5 @@
 import { defineConfig } from "vitest/config";
+import { katexFonts } from "./build/katex.ts";
 import { pageAssets, precompress } from "./build/precompress.ts";
 
 /**
@@ -24,6 +25,6 @@ export default defineConfig({
       },
     },
   },
-  plugins: [pageAssets({ notebook: ["page", "editor"] }), precompress()],
+  plugins: [katexFonts(), pageAssets({ notebook: ["page", "editor"] }), precompress()],
   test: { include: ["src/**/*.test.ts", "src/**/*.test.tsx"], environment: "node" },
 });
