@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from typing import NoReturn
@@ -83,6 +84,32 @@ def _shown(row: Option) -> str:
     elif isinstance(value, int) and value >= 1 << 20 and value % (1 << 20) == 0:
         value = f"{value >> 20}MiB"
     return f" [{value}]"
+
+
+_CLASS_OPTION = re.compile(r"--([A-Z]\w*\.\w+)(?:=(.*))?", re.DOTALL)
+
+
+def class_options(arguments: Sequence[str]) -> tuple[list[str], list[tuple[str, str]]]:
+    """Take ``--Section.name=value`` (or ``--Section.name value``) out of a command line, as traitlets' programs read them.
+
+    Returns:
+        The rest, and the keys with their values; a key without a value is a switch that is on.
+    """
+    rest: list[str] = []
+    keys: list[tuple[str, str]] = []
+    words = list(arguments)
+    while words:
+        word = words.pop(0)
+        match = _CLASS_OPTION.fullmatch(word)
+        if match is None:
+            rest.append(word)
+        elif match[2] is not None:
+            keys.append((match[1], match[2]))
+        elif words and not words[0].startswith("-"):
+            keys.append((match[1], words.pop(0)))
+        else:
+            keys.append((match[1], "true"))
+    return rest, keys
 
 
 def layer(namespace: argparse.Namespace, rows: Iterable[Option]) -> Layer:

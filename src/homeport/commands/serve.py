@@ -16,7 +16,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 
 from homeport import __version__
 from homeport.commands import COMMANDS
-from homeport.commands.arguments import COMMAND_LINE, Parser, add_options, layer
+from homeport.commands.arguments import COMMAND_LINE, Parser, add_options, class_options, layer
 from homeport.commands.ending import (
     Answer,
     Kernels,
@@ -61,6 +61,12 @@ class Wanted:
     page: str
     """An API path to open first: a notebook below the root, or the empty text."""
     welcome: bool
+    notes: tuple[str, ...] = ()
+    """Sentences about configuration that counts for nothing."""
+    files: tuple[Path, ...] = ()
+    """The configuration files that were read, the weakest first."""
+    generate_config: bool = False
+    yes: bool = False
 
 
 def make_parser() -> Parser:
@@ -75,20 +81,34 @@ def make_parser() -> Parser:
     parser.add_argument("folder", nargs="?", metavar="FOLDER", help="the folder to serve, or one notebook; the current folder by default")
     parser.add_argument("--welcome", action="store_true", help="put a notebook into the folder that shows what Homeport does")
     parser.add_argument("-V", "--version", action="version", version=f"homeport {__version__}", help="show the version and leave")
+    parser.add_argument(
+        "--generate-config", action="store_true", help="write a configuration file with every option commented out, and leave"
+    )
+    parser.add_argument("-y", "--yes", action="store_true", help="overwrite without asking")
     add_options(parser, options())
     return parser
 
 
 def read_command_line(arguments: Sequence[str]) -> Wanted:
-    """Settings from the environment and the command line.
+    """Settings from configuration files, the environment and the command line, the last the strongest.
 
     Raises:
         BadOption: an option is unknown or has a bad value.
-        NotFound: there is no such folder.
+        BadConfiguration: a configuration file cannot be read.
+        NotFound: there is no such folder, or no such configuration file.
     """
-    given = make_parser().parse(arguments)
-    asked = layer(given, options())
-    layers = [*environment_layers(os.environ), asked]
+    from jupyter_core.paths import jupyter_config_path
+
+    from homeport.commands.config_files import read_configuration, read_keys
+
+    flags, keys = class_options(arguments)
+    given = make_parser().parse(flags)
+    # A flag of its own says more than a Section.name key, as it does in Jupyter.
+    traits, about = read_keys(keys, COMMAND_LINE)
+    asked = Layer(COMMAND_LINE, {**traits.values, **layer(given, options()).values})
+    only = resolve([Layer(COMMAND_LINE, {name: value for name, value in asked.values.items() if name == "config_file"})]).config_file
+    configuration = read_configuration(map(Path, jupyter_config_path()), only)
+    layers = [*configuration.layers, *environment_layers(os.environ), asked]
     page = ""
     if given.folder is not None:
         folder, page = _folder_and_page(given.folder, asked)
@@ -96,7 +116,15 @@ def read_command_line(arguments: Sequence[str]) -> Wanted:
     settings = resolve(layers)
     if not settings.root_dir.is_dir():
         raise NotFound(f"There is no folder {settings.root_dir}.")
-    return Wanted(settings, page, given.welcome)
+    return Wanted(
+        settings,
+        page,
+        given.welcome,
+        notes=(*configuration.notes, *about),
+        files=tuple(configuration.files),
+        generate_config=given.generate_config,
+        yes=given.yes,
+    )
 
 
 def _folder_and_page(word: str, asked: Layer) -> tuple[Path, str]:
@@ -124,6 +152,10 @@ def run(arguments: Sequence[str]) -> int:
         HomeportError: it cannot start; the message says why and what to do.
     """
     wanted = read_command_line(arguments)
+    if wanted.generate_config:
+        return _generate_config(wanted)
+    for note in wanted.notes:
+        print(f"homeport: {note}", file=sys.stderr)
     refuse_root(wanted.settings)
     behind_init = stay_behind_as_init()
     container = is_main_of_container(behind_own_init=behind_init)
@@ -136,10 +168,18 @@ def run(arguments: Sequence[str]) -> int:
     if wanted.welcome:
         if not (root / NAME).exists():
             put_welcome(root)
-        wanted = Wanted(wanted.settings, NAME, welcome=True)
+        wanted = replace(wanted, page=NAME)
     elif offer_welcome(root, memory=folders.state / "welcome-refused"):
-        wanted = Wanted(wanted.settings, NAME, welcome=True)
+        wanted = replace(wanted, page=NAME)
     return _run_loop(wanted, folders, container)
+
+
+def _generate_config(wanted: Wanted) -> int:
+    from homeport.commands.config import generate_config
+    from homeport.folders import Folders
+
+    file = wanted.settings.config_file or Folders.from_environment().config / "homeport_config.py"
+    return 0 if generate_config(file, overwrite=wanted.yes) else 1
 
 
 def refuse_root(settings: Settings) -> None:
@@ -218,7 +258,13 @@ async def _build(settings: Settings, folders: Folders) -> _Built:
     documents = Documents(store=store, supervisor=supervisor, sessions=sessions, folders=folders, limits=limits)
     await documents.start()
     parts = Parts(
-        settings=settings, documents=documents, supervisor=supervisor, sessions=sessions, store=store, auth=Access(settings, folders), folders=folders
+        settings=settings,
+        documents=documents,
+        supervisor=supervisor,
+        sessions=sessions,
+        store=store,
+        auth=Access(settings, folders),
+        folders=folders,
     )
     return _Built(settings, folders, supervisor, sessions, documents, Server(parts))
 
