@@ -73,8 +73,8 @@ def ask(act: Callable[[Question], Coroutine[object, object, None]]) -> tuple[Ans
     async def both() -> Answer:
         question = Question(write=said.append)
         asked = asyncio.create_task(question.ask(["a.ipynb  Python 3, busy", "b.ipynb  Python 3, idle for 5 s"]))
-        while not question.stands:
-            await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert question.stands
         await act(question)
         answer = await asked
         assert not question.stands

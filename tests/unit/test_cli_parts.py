@@ -87,7 +87,13 @@ def test_which_server_is_meant() -> None:
 
 @pytest.mark.parametrize(
     ("environment", "platform", "display"),
-    [({}, "linux", False), ({"DISPLAY": ""}, "linux", False), ({"DISPLAY": ":0"}, "linux", True), ({"WAYLAND_DISPLAY": "w"}, "linux", True), ({}, "darwin", True)],
+    [
+        ({}, "linux", False),
+        ({"DISPLAY": ""}, "linux", False),
+        ({"DISPLAY": ":0"}, "linux", True),
+        ({"WAYLAND_DISPLAY": "w"}, "linux", True),
+        ({}, "darwin", True),
+    ],
 )
 def test_display(environment: dict[str, str], platform: str, display: bool) -> None:
     assert browser.has_display(environment, platform) is display

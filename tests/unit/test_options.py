@@ -32,7 +32,8 @@ def test_every_field_of_settings_is_a_row() -> None:
 
 def test_every_row_has_help_a_group_and_a_flag() -> None:
     for option in options():
-        assert option.help and not option.help.endswith("."), option.name
+        assert option.help, option.name
+        assert not option.help.endswith("."), option.name
         assert option.group in GROUPS, option.name
         assert option.flags or option.off_flags, option.name
         assert option.is_switch or option.metavar, option.name

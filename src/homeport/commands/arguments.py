@@ -64,17 +64,17 @@ def add_options(parser: Parser, rows: Iterable[Option]) -> None:
 
 
 def _add(group: argparse._ArgumentGroup, row: Option) -> None:  # pyright: ignore[reportPrivateUsage]  # argparse has no public name for it
-    help = row.help.replace("%", "%%")
+    words = row.help.replace("%", "%%")
     default = "" if row.is_switch or row.default is None or row.default in ("", ()) or row.name == "root_dir" else _shown(row)
     if row.is_switch:
         if row.flags:
-            group.add_argument(*row.flags, dest=row.name, action="store_const", const=True, default=argparse.SUPPRESS, help=help)
+            group.add_argument(*row.flags, dest=row.name, action="store_const", const=True, default=argparse.SUPPRESS, help=words)
         if row.off_flags:
-            group.add_argument(*row.off_flags, dest=row.name, action="store_const", const=False, default=argparse.SUPPRESS, help=help)
+            group.add_argument(*row.off_flags, dest=row.name, action="store_const", const=False, default=argparse.SUPPRESS, help=words)
         return
     # Choices are checked by the table's reader, whose message says more than argparse's.
     metavar = "|".join(row.choices) or row.metavar
-    group.add_argument(*row.flags, dest=row.name, metavar=metavar, default=argparse.SUPPRESS, help=help + default)
+    group.add_argument(*row.flags, dest=row.name, metavar=metavar, default=argparse.SUPPRESS, help=words + default)
 
 
 def _shown(row: Option) -> str:

@@ -18,7 +18,10 @@ def has_display(environment: Mapping[str, str], platform: str = sys.platform) ->
 
 
 def find_browser(name: str) -> webbrowser.BaseBrowser | None:
-    """The browser called ``name`` (a name or command as :mod:`webbrowser` takes it; empty: the user's own); None when there is none, or a text one."""
+    """The browser called ``name``, or the user's own for an empty name; None when there is none, or when it is a text browser.
+
+    ``name`` is a name or a command as :func:`webbrowser.get` takes it.
+    """
     try:
         browser = webbrowser.get(name or None)
     except webbrowser.Error:

@@ -32,7 +32,9 @@ class Kernels(Enum):
     SHUT_DOWN = "shut down"
 
 
-def is_main_of_container(*, behind_own_init: bool, parent: int | None = None, first: str | None = None, in_container: bool | None = None) -> bool:
+def is_main_of_container(
+    *, behind_own_init: bool, parent: int | None = None, first: str | None = None, in_container: bool | None = None
+) -> bool:
     """True when this process is what a container runs: process 1, or the direct child of a container's init (tini, a shell script).
 
     To be asked at the start: a process whose parent has ended is a child of process 1 too.

@@ -136,7 +136,9 @@ def _notebooks(folders: Folders, supervisor: SupervisorClient) -> dict[str, str]
 
     roots = {server.root_dir for server in running_servers(folders.runtime) if server.is_homeport and server.root_dir}
     return {
-        session.kernel_id: str(Path(root, session.path)) for root in sorted(roots) for session in Sessions(folders, supervisor, Path(root)).list()
+        session.kernel_id: str(Path(root, session.path))
+        for root in sorted(roots)
+        for session in Sessions(folders, supervisor, Path(root)).list()
     }
 
 

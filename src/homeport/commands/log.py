@@ -15,11 +15,11 @@ class OneLine(logging.Formatter):
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)-7s %(name)s: %(message)s", "%Y-%m-%d %H:%M:%S")
 
-    def formatMessage(self, record: logging.LogRecord) -> str:  # logging's name
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # logging's name
         """See :class:`logging.Formatter`."""
         return super().formatMessage(record).replace("\r", "\\r").replace("\n", "\\n")
 
-    def formatException(self, ei: object) -> str:  # logging's name
+    def formatException(self, ei: object) -> str:  # noqa: N802  # logging's name
         """See :class:`logging.Formatter`."""
         return "    " + super().formatException(ei).replace("\n", "\n    ")  # pyright: ignore[reportArgumentType]
 

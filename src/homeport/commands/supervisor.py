@@ -1,4 +1,4 @@
-"""``homeport supervisor``: run the supervisor in the foreground. Servers start one by themselves; this is for a look at it, or for systemd."""
+"""``homeport supervisor``: run the supervisor in the foreground, for a look at it, or for systemd. Servers start one by themselves."""
 
 from __future__ import annotations
 
