@@ -55,12 +55,8 @@ class Guard:
                 todo.append(lambda _: cell.shared.__setitem__("execution_state", state))
         return todo
 
-    def _touched(
-        self, cell: MirrorCell, names: set[str]
-    ) -> list[Callable[[Array[object]], None]]:
-        if not isinstance(cell.shared.get("source"), Text) or (
-            names & {"id", "cell_type", "metadata"} and not is_cell(cell.shared)
-        ):
+    def _touched(self, cell: MirrorCell, names: set[str]) -> list[Callable[[Array[object]], None]]:
+        if not isinstance(cell.shared.get("source"), Text) or (names & {"id", "cell_type", "metadata"} and not is_cell(cell.shared)):
             return [lambda cells: self._take_out(cells, cell)]
         todo: list[Callable[[Array[object]], None]] = []
         if "id" in names and cell.shared.get("id") != cell.id:
@@ -68,9 +64,7 @@ class Guard:
         if not names & RESULTS or cell.results is None:
             return todo
         outputs, count, _ = cell.results
-        if "outputs" in names and not self._same_or_cleared(
-            cell.shared.get("outputs"), outputs
-        ):
+        if "outputs" in names and not self._same_or_cleared(cell.shared.get("outputs"), outputs):
             todo.append(lambda _: _put_back(cell.shared, outputs))
         if "execution_count" in names and cell.shared.get("execution_count") not in (
             None,
@@ -86,19 +80,14 @@ class Guard:
         if not isinstance(now, Array):
             return False
         shared = cast("YOutputs", now)
-        return len(shared) == 0 or (
-            before != ""
-            and msgspec.json.decode(str(shared)) == msgspec.json.decode(before)
-        )
+        return len(shared) == 0 or (before != "" and msgspec.json.decode(str(shared)) == msgspec.json.decode(before))
 
     def _take_out(self, cells: Array[object], cell: MirrorCell) -> None:
         del cells[self.mirror.index(cell)]
 
     def _single(self, cells: Array[object], cell: MirrorCell) -> None:
         """Collapse ``cell`` with the other one of its id when both say the same; else give it an id of its own."""
-        others = [
-            other for other in self.mirror if other.id == cell.id and other is not cell
-        ]
+        others = [other for other in self.mirror if other.id == cell.id and other is not cell]
         if not others:
             return
         if _content(cell.shared) == _content(others[0].shared):
@@ -110,9 +99,7 @@ class Guard:
 
 
 def _content(cell: YCell) -> dict[str, JSON]:
-    return {
-        name: value for name, value in read_map(cell).items() if name not in RESULTS
-    }
+    return {name: value for name, value in read_map(cell).items() if name not in RESULTS}
 
 
 def _put_back(cell: YCell, outputs: str) -> None:

@@ -115,9 +115,7 @@ class Log:
         """
         loop = self._loop = asyncio.get_running_loop()
         opened: asyncio.Future[str | None] = loop.create_future()
-        self._thread = threading.Thread(
-            target=self._work, args=(opened,), name="homeport-log", daemon=True
-        )
+        self._thread = threading.Thread(target=self._work, args=(opened,), name="homeport-log", daemon=True)
         self._thread.start()
         try:
             return await opened
@@ -175,9 +173,7 @@ class Log:
         if self.failure is not None:
             return False
         done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self.append(
-            Commit("", done=lambda durable: done.done() or done.set_result(durable))
-        )
+        self.append(Commit("", done=lambda durable: done.done() or done.set_result(durable)))
         return await done
 
     async def _landed(self) -> None:
@@ -289,9 +285,7 @@ class Log:
                     "INSERT OR IGNORE INTO documents (id, path, epoch) VALUES (?, ?, ?)",
                     (new_id, path, epoch),
                 )
-                db.execute(
-                    "UPDATE documents SET used = ? WHERE path = ?", (time.time(), path)
-                )
+                db.execute("UPDATE documents SET used = ? WHERE path = ?", (time.time(), path))
             query = "SELECT id, path, epoch, saved, base, saving, saving_base FROM documents WHERE path = ?"
             return DocumentRow(*db.execute(query, (path,)).fetchone())
 
@@ -315,9 +309,7 @@ class Log:
                     (document,),
                 )
             ]
-            query = (
-                f"SELECT {RUN_COLUMNS} FROM runs WHERE document = ? ORDER BY ordinal"
-            )
+            query = f"SELECT {RUN_COLUMNS} FROM runs WHERE document = ? ORDER BY ordinal"
             return History(
                 updates,
                 cursors,
@@ -329,9 +321,7 @@ class Log:
     async def chunks(self, key: str) -> bytes:
         """The whole text kept of the stream ``key``: UTF-8; empty when there is none."""
         query = "SELECT data FROM chunks WHERE key = ? ORDER BY seq"
-        return await self.call(
-            lambda db: b"".join(row[0] for row in db.execute(query, (key,)))
-        )
+        return await self.call(lambda db: b"".join(row[0] for row in db.execute(query, (key,))))
 
     async def unfinished(self) -> list[str]:
         """Paths of the documents that have runs queued or submitted."""
@@ -354,9 +344,7 @@ class Log:
                         (target, identity),
                     ).fetchall():
                         forget(db, stale)
-                    db.execute(
-                        "UPDATE documents SET path = ? WHERE id = ?", (target, identity)
-                    )
+                    db.execute("UPDATE documents SET path = ? WHERE id = ?", (target, identity))
 
         await self.call(job)
 
@@ -419,9 +407,7 @@ class Log:
         try:
             db, note = prepare(self._file, self._synchronous)
         except Exception as error:  # noqa: BLE001 - whatever it is, open() raises it
-            _report(
-                loop, lambda error=error: opened.done() or opened.set_exception(error)
-            )
+            _report(loop, lambda error=error: opened.done() or opened.set_exception(error))
             return
         _report(loop, lambda: opened.done() or opened.set_result(note))
         while (job := self._jobs.get()) is not None:

@@ -35,9 +35,7 @@ class Change:
 
     inserted: list[MirrorCell] = field(default_factory=list[MirrorCell])
     removed: list[MirrorCell] = field(default_factory=list[MirrorCell])
-    touched: dict[MirrorCell, set[str]] = field(
-        default_factory=dict[MirrorCell, set[str]]
-    )
+    touched: dict[MirrorCell, set[str]] = field(default_factory=dict[MirrorCell, set[str]])
     """Cells that were there before, with the names of their members that changed."""
     meta: bool = False
 
@@ -154,11 +152,7 @@ class Mirror:
         if not isinstance(place, int) or place >= len(self._cells):
             return
         cell = self._cells[place]
-        names = (
-            {str(path[1])}
-            if len(path) > 1
-            else set(cast("dict[str, object]", getattr(event, "keys", {})))
-        )
+        names = {str(path[1])} if len(path) > 1 else set(cast("dict[str, object]", getattr(event, "keys", {})))
         if names & RESULTS:
             self._unremembered.add(cell)
         if cell not in self._change.inserted:

@@ -86,9 +86,7 @@ class Peer:
         if self._gone:
             return
         if len(frame) > self._longest:
-            raise ProtocolError(
-                f"A frame has at most {self._longest} bytes, not {len(frame)}."
-            )
+            raise ProtocolError(f"A frame has at most {self._longest} bytes, not {len(frame)}.")
         message = protocol.parse(frame)
         if isinstance(message, protocol.Control):
             await self._on_control(message)
@@ -111,14 +109,8 @@ class Peer:
         self.room.peers.discard(self)
         if self._timer is not None:
             self._timer.cancel()
-        gone = [
-            self.room.presence[client]
-            for client in self._clients
-            if client in self.room.presence
-        ]
-        self._publish(
-            [protocol.Presence(entry.client, entry.clock, "null") for entry in gone]
-        )
+        gone = [self.room.presence[client] for client in self._clients if client in self.room.presence]
+        self._publish([protocol.Presence(entry.client, entry.clock, "null") for entry in gone])
         self._closed(self)
 
     async def _on_control(self, message: protocol.Control) -> None:
@@ -133,9 +125,7 @@ class Peer:
 
     def _on_hello(self, message: protocol.Control) -> None:
         if message.fields.get("protocol") != protocol.PROTOCOL:
-            raise ProtocolError(
-                f"This server speaks protocol {protocol.PROTOCOL}; reload the page."
-            )
+            raise ProtocolError(f"This server speaks protocol {protocol.PROTOCOL}; reload the page.")
         self._greeted = True
         epoch = message.fields.get("epoch")
         # Two histories are never united: Yjs would show the content of both.
@@ -163,13 +153,7 @@ class Peer:
             known = self.room.presence.get(entry.client)
             if known is not None and (
                 entry.clock < known.clock
-                or (
-                    entry.clock == known.clock
-                    and (
-                        entry.state == known.state
-                        or known.state != "null" != entry.state
-                    )
-                )
+                or (entry.clock == known.clock and (entry.state == known.state or known.state != "null" != entry.state))
             ):
                 continue
             news.append(entry)
@@ -234,28 +218,18 @@ class Peer:
             self._told = self._durable
             self.tell("ack", count=self._durable)
         if self.stale_keys:
-            state = {
-                key: self.room.state[key]
-                for key in sorted(self.stale_keys)
-                if key in self.room.state
-            }
+            state = {key: self.room.state[key] for key in sorted(self.stale_keys) if key in self.room.state}
             self.stale_keys.clear()
             self.tell("state", **state)
         if self.stale_presence:
-            entries = [
-                self.room.presence[client]
-                for client in self.stale_presence
-                if client in self.room.presence
-            ]
+            entries = [self.room.presence[client] for client in self.stale_presence if client in self.room.presence]
             self.stale_presence.clear()
             self.send(protocol.awareness(entries))
             self.room.forget_gone()
 
     def _watch(self) -> None:
         if self._timer is None and not self._gone:
-            self._timer = asyncio.get_running_loop().call_later(
-                _CATCH_UP_EVERY, self._catch_up
-            )
+            self._timer = asyncio.get_running_loop().call_later(_CATCH_UP_EVERY, self._catch_up)
 
     def _catch_up(self) -> None:
         """The page may read again: one difference from where it stopped, instead of all the updates that it missed."""

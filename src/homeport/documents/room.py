@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
@@ -83,9 +83,7 @@ class Room:
         """The current values of the ``state`` frame: see docs/architecture.md for its keys."""
         self.ordinal = 0
         """Number of the next update."""
-        self._guard = Guard(
-            self.mirror, lambda cell_id: self.run_state(cell_id), new_cell_id
-        )
+        self._guard = Guard(self.mirror, self._run_state, new_cell_id)
         self._listeners: list[Callable[[Change, bool], None]] = []
         self._update: bytes | None = None
         self._open = False
@@ -112,7 +110,7 @@ class Room:
         cursor: tuple[str, int, int] | None = None,
         runs: Sequence[RunRow] = (),
         chunks: Sequence[Chunk | Drop] = (),
-    ) -> Iterator[None]:
+    ) -> Generator[None]:
         """Change the document as the server.
 
         What is written to ``ydoc`` inside, the journal cursor ``(kernel_id, generation, seq)``, changed run rows and
@@ -126,11 +124,7 @@ class Room:
             RuntimeError: a transaction of this room is open already.
         """
         if self._open or not origin:
-            raise RuntimeError(
-                "a transaction of this room is open already"
-                if self._open
-                else "a transaction needs an origin"
-            )
+            raise RuntimeError("a transaction of this room is open already" if self._open else "a transaction needs an origin")
         before = self.ydoc.get_state()
         self._open = True
         complete = False
@@ -159,9 +153,7 @@ class Room:
         chunks: Sequence[Chunk | Drop] = (),
     ) -> None:
         """Commit rows that come without a change of the document, in order with all else."""
-        self._commit(
-            b"", None, None if cursor is None else CursorRow(*cursor), runs, chunks
-        )
+        self._commit(b"", None, None if cursor is None else CursorRow(*cursor), runs, chunks)
 
     def record_saved(self, saved: Saved) -> None:
         """Commit what the file holds, in order with all else."""
@@ -221,9 +213,7 @@ class Room:
     def notice(self, key: str, level: str, text: str, **action: JSON) -> None:
         """Show a notice to all pages until :meth:`drop_notice`; one of the same ``key`` is replaced."""
         notices = [entry for entry in self._notices() if entry.get("key") != key]
-        self.set_state(
-            "notices", [*notices, {"key": key, "level": level, "text": text, **action}]
-        )
+        self.set_state("notices", [*notices, {"key": key, "level": level, "text": text, **action}])
 
     def drop_notice(self, key: str) -> None:
         """Take a notice back."""
@@ -234,19 +224,13 @@ class Room:
 
     def forget_gone(self) -> None:
         """Forget clients that are gone once every page knows."""
-        for client in [
-            client for client, entry in self.presence.items() if entry.state == "null"
-        ]:
+        for client in [client for client, entry in self.presence.items() if entry.state == "null"]:
             if not any(client in peer.stale_presence for peer in self.peers):
                 del self.presence[client]
 
     def _notices(self) -> list[dict[str, JSON]]:
         notices = self.state.get("notices")
-        return (
-            [entry for entry in notices if isinstance(entry, dict)]
-            if isinstance(notices, list)
-            else []
-        )
+        return [entry for entry in notices if isinstance(entry, dict)] if isinstance(notices, list) else []
 
     def tick(self) -> None:
         """Let every page send what it owes, at the end of this turn of the loop."""
@@ -289,9 +273,10 @@ class Room:
     def _lacks_for(self, update: bytes) -> bool:
         """Whether ``update`` begins beyond what the document has."""
         begin = protocol.first_struct(update)
-        return begin is not None and begin[1] > protocol.parse_state(
-            self.ydoc.get_state()
-        ).get(begin[0], 0)
+        return begin is not None and begin[1] > protocol.parse_state(self.ydoc.get_state()).get(begin[0], 0)
+
+    def _run_state(self, cell_id: str) -> str:
+        return self.run_state(cell_id)
 
     def _on_update(self, event: TransactionEvent) -> None:
         self._update = event.update
@@ -305,9 +290,7 @@ class Room:
         chunks: Sequence[Chunk | Drop] = (),
     ) -> Change:
         update, self._update = self._update, None
-        commit = Commit(
-            self.document, update=update, cursor=cursor, runs=runs, chunks=chunks
-        )
+        commit = Commit(self.document, update=update, cursor=cursor, runs=runs, chunks=chunks)
         if update is not None:
             self._rows += 1
             self._bytes += len(update)
@@ -316,13 +299,7 @@ class Room:
             commit.done = lambda durable: self._on_committed(item, durable)
         elif sender is not None:
             commit.done = lambda durable: sender.acknowledge() if durable else None
-        if (
-            update is not None
-            or commit.done is not None
-            or cursor is not None
-            or runs
-            or chunks
-        ):
+        if update is not None or commit.done is not None or cursor is not None or runs or chunks:
             self.log.append(commit)
         change = self.mirror.take()
         if change:

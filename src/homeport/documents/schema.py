@@ -42,11 +42,7 @@ def plain(value: JSON) -> JSON:
 
 def text(value: str) -> str:
     """``value`` with lone surrogates replaced: they cannot be written as UTF-8."""
-    return (
-        value.encode("utf-8", "replace").decode("utf-8")
-        if any("\ud800" <= char <= "\udfff" for char in value)
-        else value
-    )
+    return value.encode("utf-8", "replace").decode("utf-8") if any("\ud800" <= char <= "\udfff" for char in value) else value
 
 
 def exact(value: JSON) -> bool:
@@ -56,17 +52,13 @@ def exact(value: JSON) -> bool:
     if isinstance(value, list):
         return all(exact(item) for item in value)
     if isinstance(value, dict):
-        return all(exact(item) for item in value.values()) and all(
-            key.isascii() or text(key) == key for key in value
-        )
+        return all(exact(item) for item in value.values()) and all(key.isascii() or text(key) == key for key in value)
     return plain(value) is value or plain(value) == value
 
 
 def new_output(output: Mapping[str, JSON]) -> Map[object]:
     """The Yjs map of one output; a stream's text is a ``Text`` so that it can grow."""
-    members: dict[str, object] = {
-        text(key): plain(value) for key, value in output.items()
-    }
+    members: dict[str, object] = {text(key): plain(value) for key, value in output.items()}
     if output.get("output_type") == "stream":
         members["text"] = Text(text(joined(output.get("text", ""))))
     return Map(members)
@@ -79,24 +71,14 @@ def new_outputs(outputs: Iterable[Mapping[str, JSON]]) -> list[object]:
 
 def new_cell(cell: Mapping[str, JSON]) -> YCell:
     """The Yjs map of one cell. ``cell`` has at least ``id``, ``cell_type`` and ``source``."""
-    members: dict[str, object] = {
-        text(key): plain(value)
-        for key, value in cell.items()
-        if key not in ("source", "metadata", "outputs")
-    }
+    members: dict[str, object] = {text(key): plain(value) for key, value in cell.items() if key not in ("source", "metadata", "outputs")}
     members["source"] = Text(text(joined(cell.get("source", ""))))
     metadata = cell.get("metadata")
-    members["metadata"] = Map(
-        {text(key): plain(value) for key, value in metadata.items()}
-        if isinstance(metadata, dict)
-        else {}
-    )
+    members["metadata"] = Map({text(key): plain(value) for key, value in metadata.items()} if isinstance(metadata, dict) else {})
     if cell.get("cell_type") == "code":
         outputs = cell.get("outputs")
         members["outputs"] = Array(
-            new_outputs(output for output in outputs if isinstance(output, dict))
-            if isinstance(outputs, list)
-            else []
+            new_outputs(output for output in outputs if isinstance(output, dict)) if isinstance(outputs, list) else []
         )
         members.setdefault("execution_count", None)
         members["execution_state"] = "idle"
@@ -131,9 +113,7 @@ def is_cell(value: object) -> bool:
     kind = cell.get("cell_type")
     if not isinstance(cell.get("id"), str) or kind not in ("code", "markdown", "raw"):
         return False
-    if not isinstance(cell.get("source"), Text) or not isinstance(
-        cell.get("metadata"), Map
-    ):
+    if not isinstance(cell.get("source"), Text) or not isinstance(cell.get("metadata"), Map):
         return False
     return kind != "code" or isinstance(cell.get("outputs"), Array)
 

@@ -167,16 +167,13 @@ def prepare(file: Path, synchronous: str) -> tuple[sqlite3.Connection, str | Non
     except sqlite3.OperationalError:
         raise
     except sqlite3.DatabaseError as error:
-        aside = file.with_name(
-            f"{file.name}.unreadable-{time.strftime('%Y%m%d-%H%M%S')}"
-        )
+        aside = file.with_name(f"{file.name}.unreadable-{time.strftime('%Y%m%d-%H%M%S')}")
         file.rename(aside)
         for suffix in ("-wal", "-shm"):
             with contextlib.suppress(FileNotFoundError):
-                file.with_name(file.name + suffix).rename(
-                    aside.with_name(aside.name + suffix)
-                )
-        note = f"The state database could not be read ({error}); it is kept as {aside.name}, and a new one was begun. Notebook files are not touched."
+                file.with_name(file.name + suffix).rename(aside.with_name(aside.name + suffix))
+        kept = f"it is kept as {aside.name}, and a new one was begun. Notebook files are not touched."
+        note = f"The state database could not be read ({error}); {kept}"
         return connect(file, synchronous), note
 
 
@@ -224,11 +221,7 @@ def _apply(db: sqlite3.Connection, commit: Commit) -> None:
             query = "INSERT OR REPLACE INTO chunks (document, key, seq, data) VALUES (?, ?, ?, ?)"
             db.execute(query, (document, chunk.key, chunk.seq, chunk.data))
     if commit.saved is not None:
-        columns = (
-            "saved = ?, base = ?, saving = '', saving_base = x''"
-            if commit.saved.done
-            else "saving = ?, saving_base = ?"
-        )
+        columns = "saved = ?, base = ?, saving = '', saving_base = x''" if commit.saved.done else "saving = ?, saving_base = ?"
         db.execute(
             f"UPDATE documents SET {columns} WHERE id = ?",
             (commit.saved.hash, commit.saved.base, document),
@@ -292,6 +285,4 @@ def error_reason(error: Exception) -> str:
         "SQLITE_FULL": "The disk that holds Homeport's state is full",
         "SQLITE_READONLY": "Homeport's state folder is read-only",
     }
-    return (
-        f"{words.get(name, 'The state database cannot be written')} ({name}: {error})."
-    )
+    return f"{words.get(name, 'The state database cannot be written')} ({name}: {error})."

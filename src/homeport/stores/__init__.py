@@ -1,0 +1,1 @@
+"""Where files live: the interface (``base.py``) and a folder of this machine (``files.py``)."""
