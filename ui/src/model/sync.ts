@@ -1,8 +1,8 @@
 /**
  * The document's end of the link: the Yjs sync and awareness protocols over the frames that `net/link.ts` carries.
  *
- * When the server's document is of another epoch, the local one is dropped and a fresh one is made: two histories are never
- * united. Whoever shows the document is told through {@link DocumentSync.observe}.
+ * When the server says that its document is of another epoch, the local one is dropped and a fresh one is made: two histories
+ * are never united. Whoever shows the document is told through {@link DocumentSync.observe}.
  */
 import { createDecoder, readVarUint8Array } from "lib0/decoding";
 import { createEncoder, length, toUint8Array, writeVarUint8Array } from "lib0/encoding";
@@ -41,7 +41,6 @@ export class DocumentSync implements SyncSide {
   }
 
   adopt(epoch: string): void {
-    if (this.epoch !== null && this.epoch !== epoch) this.drop();
     this.epoch = epoch;
   }
 
@@ -72,7 +71,8 @@ export class DocumentSync implements SyncSide {
     return this.awarenessPayload([this.notebook.doc.clientID]);
   }
 
-  private drop(): void {
+  drop(): void {
+    this.epoch = null;
     removeAwarenessStates(this.awarenessState, [...this.awarenessState.getStates().keys()], this);
     this.awarenessState.destroy();
     this.notebook.doc.destroy();

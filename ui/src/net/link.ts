@@ -27,8 +27,10 @@ import { openWebSocket, type Transport } from "./transport";
 export interface SyncSide {
   /** Epoch of the history that the document holds; null while it is empty. */
   readonly epoch: string | null;
-  /** The server's document has this epoch: remember it, after dropping a document of another one. */
+  /** The server's document has this epoch; called while the own is null. */
   adopt(epoch: string): void;
+  /** Makes an empty document without epoch. */
+  drop(): void;
   step1(): Uint8Array;
   /** @returns the answer to a step1, else null. */
   receive(payload: Uint8Array): Uint8Array | null;
@@ -330,14 +332,22 @@ export class Link {
     }
   }
 
+  /**
+   * A server of another epoch first asks for what this page holds, merges it, and then says `reload`: only then the local
+   * document may go.
+   */
   private hello(message: Hello): void {
     const side = this.side;
     if (!side) return;
-    if (side.epoch !== null && (message.reload || side.epoch !== message.epoch)) this.handle({ type: "dropped" });
-    side.adopt(message.epoch);
     this.path = message.path || this.path;
+    if (message.reload) {
+      side.drop();
+      this.handle({ type: "dropped" });
+      return;
+    }
     if (!this.askedEarly) this.greet(side.epoch, side.step1());
     this.askedEarly = false;
+    if (side.epoch === null) side.adopt(message.epoch);
   }
 
   private answered(id: string, error: { code: number | string; message: string } | null): void {

@@ -56,14 +56,16 @@ describe("waiting changes", () => {
     expect(drive.state.waiting).toBe(0);
   });
 
-  it("are gone with a dropped document", () => {
+  it("are gone with a dropped document, which starts afresh on a new link", () => {
     const drive = new Drive().online();
     drive.step({ type: "changed" });
-    drive.step({ type: "dropped" });
+    expect(drive.step({ type: "dropped" })).toEqual([{ type: "disconnect" }, { type: "connect", attempt: 0 }]);
     expect(drive.state.waiting).toBe(0);
+    drive.step({ type: "opened" });
+    drive.step({ type: "synced" });
     drive.step({ type: "changed" });
     drive.step({ type: "ack", count: 2 });
-    expect(drive.state.waiting).toBe(1);
+    expect(drive.state.waiting).toBe(0);
   });
 });
 

@@ -27,7 +27,6 @@ export type LinkEvent =
   | { type: "opened" }
   /** Anything arrived: the link lives. */
   | { type: "heard" }
-  | { type: "hello" }
   /** Our step2, which holds every change made so far, was handed to the transport. */
   | { type: "synced" }
   | { type: "changed" }
@@ -41,7 +40,7 @@ export type LinkEvent =
   | { type: "wake" }
   /** The server will not have this page (logged out): retrying by itself would only fill its log. */
   | { type: "refused"; reason: string }
-  /** The local document was dropped: nothing of it waits any more. */
+  /** The local document was dropped, after the server had taken what it held: start afresh on a new link. */
   | { type: "dropped" }
   | { type: "stop" };
 
@@ -95,8 +94,6 @@ export class LinkState {
         return this.opened(at);
       case "heard":
         return this.heard(at);
-      case "hello":
-        return [];
       case "synced":
         return this.becomeSynced();
       case "changed":
@@ -122,8 +119,8 @@ export class LinkState {
         return [];
       case "dropped":
         this.held = 0;
-        this.inFlight = this.inFlight.map(() => 0);
-        return [];
+        this.inFlight = [];
+        return [{ type: "disconnect" }, ...this.connect(at)];
       case "stop":
         this.forgetLink();
         this.phase = "stopped";

@@ -1,0 +1,111 @@
+/** What went wrong and what can be done about it, above the cells. */
+import { useSignal } from "@preact/signals";
+import type { JSX } from "preact";
+import { urlOf } from "../../net/rest";
+import { Banner, Button } from "../common";
+import { act } from "./actions";
+import type { Page } from "./page";
+import type { Notice } from "./server_state";
+
+export function Banners({ page }: { page: Page }): JSX.Element {
+  const dismissed = useSignal<ReadonlySet<string>>(new Set());
+  const notices = page.server.notices.value.filter((notice) => !dismissed.value.has(`${notice.key} ${notice.text}`));
+  const { status, waiting, reason } = page.linkView.value;
+  return (
+    <div class="banners no-print">
+      {status === "stopped" && (
+        <Banner level="error" actions={<LogIn page={page} />}>
+          {reason || "The server does not know this browser any more."} Log in again in another tab, then try again
+          here;
+          {waiting > 0 ? " your changes wait on this page." : " this page stays as it is."}
+        </Banner>
+      )}
+      {!page.server.link.value.supervisor && (
+        <Banner level="warning">
+          The server has lost its supervisor, which holds the kernels, and is looking for it. Nothing has to be done;
+          runs wait.
+        </Banner>
+      )}
+      <DeadKernel page={page} />
+      {page.readOnly && (
+        <Banner>This notebook is read-only here: it can be read and run, and changes are not kept.</Banner>
+      )}
+      {notices.map((notice) => (
+        <Banner
+          key={notice.key}
+          level={notice.level}
+          actions={notice.action && <NoticeAction page={page} notice={notice} />}
+          onDismiss={() => {
+            dismissed.value = new Set([...dismissed.peek(), `${notice.key} ${notice.text}`]);
+          }}
+        >
+          {notice.text}
+        </Banner>
+      ))}
+    </div>
+  );
+}
+
+function LogIn({ page }: { page: Page }): JSX.Element {
+  return (
+    <>
+      <a class="button button-plain" href={urlOf(page.config.baseUrl, "login")} target="_blank" rel="noopener">
+        Log in
+      </a>
+      <Button variant="primary" onClick={() => page.link.retry()}>
+        Try again
+      </Button>
+    </>
+  );
+}
+
+/** An action of the server: an operation to send, or a page to go to. */
+function NoticeAction({ page, notice }: { page: Page; notice: Notice }): JSX.Element | null {
+  const action = notice.action;
+  if (!action) return null;
+  const { label, op, href, ...fields } = action;
+  if (href) {
+    return (
+      <a class="button button-plain" href={href}>
+        {label}
+      </a>
+    );
+  }
+  return op ? <Button onClick={() => void page.request(op, fields)}>{label}</Button> : null;
+}
+
+function DeadKernel({ page }: { page: Page }): JSX.Element | null {
+  const kernel = page.server.kernel.value;
+  if (kernel?.state === "dead") {
+    return (
+      <Banner
+        level="error"
+        actions={
+          <>
+            <Button variant="primary" onClick={() => act(page, "restart")}>
+              Restart kernel
+            </Button>
+            <Button onClick={() => act(page, "change-kernel")}>Choose another kernel</Button>
+          </>
+        }
+      >
+        <strong>The kernel died{kernel.reason ? `: ${kernel.reason}` : ""}.</strong> Its variables are lost; outputs are
+        kept.
+        {kernel.stderr && (
+          <details class="stderr">
+            <summary>What it said last</summary>
+            <pre>{kernel.stderr}</pre>
+          </details>
+        )}
+      </Banner>
+    );
+  }
+  if (kernel?.lost) {
+    return (
+      <Banner level="warning">
+        This kernel was found again after its supervisor had died: some of what it printed in between may be missing.
+      </Banner>
+    );
+  }
+  return null;
+}

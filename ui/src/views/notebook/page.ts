@@ -1,0 +1,254 @@
+/**
+ * The state of a notebook page that belongs to this browser alone: which cell is active, what is selected, the mode, the
+ * clipboard, where the focus goes. What can be done with it is in actions.ts.
+ */
+import { batch, computed, effect, type ReadonlySignal, signal } from "@preact/signals";
+import type * as EditorModule from "../../editor/editor";
+import type { PageConfig } from "../../main/config";
+import type { Notebook } from "../../model/notebook";
+import type { CellJson } from "../../model/schema";
+import type { DocumentSync } from "../../model/sync";
+import { type Link, type LinkView, newId } from "../../net/link";
+import { type Rest, rest } from "../../net/rest";
+import { toast } from "../common";
+import { type CellView, CellViews } from "./cells";
+import { Nearness } from "./nearness";
+import { ServerState } from "./server_state";
+
+export type Mode = "command" | "edit";
+
+const LINE_NUMBERS = "homeport.line-numbers";
+
+export class Page {
+  readonly config: PageConfig;
+  readonly link: Link;
+  readonly sync: DocumentSync;
+  readonly rest: Rest;
+  readonly server = new ServerState();
+  readonly nearness = new Nearness();
+  readonly linkView = signal<LinkView>({ status: "connecting", waiting: 0, reason: "" });
+  readonly path = signal("");
+  readonly loaded = signal(false);
+  readonly views = signal<CellViews>(null as unknown as CellViews);
+  readonly editorModule = signal<typeof EditorModule | null>(null);
+  readonly language = signal("python");
+  readonly active = signal("");
+  /** The other end of the selection; the same as `active` when one cell is selected. */
+  readonly anchor = signal("");
+  readonly mode = signal<Mode>("command");
+  readonly lineNumbers = signal(readFlag(LINE_NUMBERS));
+  readonly clipboard = signal<CellJson[]>([]);
+  readonly helpShown = signal(false);
+  /** Said to people who hear the page. */
+  readonly announcement = signal("");
+  /** Cells whose run the server has not confirmed yet. */
+  readonly asked = signal<ReadonlyMap<string, number>>(new Map());
+  readonly cells: ReadonlySignal<CellView[]> = computed(() => this.views.value.all.value);
+  /** Keys of the selected cells, in the order of the notebook. */
+  readonly selected: ReadonlySignal<ReadonlySet<string>> = computed(() =>
+    this.range(this.active.value, this.anchor.value),
+  );
+  /** Where the active cell was, for when somebody deletes it. */
+  private lastIndex = 0;
+
+  constructor(config: PageConfig, link: Link, sync: DocumentSync) {
+    this.config = config;
+    this.link = link;
+    this.sync = sync;
+    this.rest = rest(config.baseUrl);
+    this.path.value = config.path;
+    this.views.value = new CellViews(sync.notebook);
+    sync.observe(() => this.documentChanged());
+    link.observe((view) => {
+      this.linkView.value = view;
+    });
+    link.observeState((state) => this.server.merge(state));
+    effect(() => this.keepActive(this.cells.value));
+    effect(() => writeFlag(LINE_NUMBERS, this.lineNumbers.value));
+  }
+
+  get notebook(): Notebook {
+    return this.sync.notebook;
+  }
+
+  get readOnly(): boolean {
+    return this.server.readonly.value;
+  }
+
+  get activeView(): CellView | undefined {
+    return this.views.peek().get(this.active.peek());
+  }
+
+  get activeIndex(): number {
+    return this.cells.peek().findIndex((view) => view.key === this.active.peek());
+  }
+
+  /** Ids of the selected cells, in the order of the notebook. */
+  get selectedIds(): string[] {
+    const selected = this.selected.peek();
+    return this.cells.peek().flatMap((view) => (selected.has(view.key) ? [view.id] : []));
+  }
+
+  /**
+   * Makes a cell the active one.
+   * @param how.extend keeps the other end of the selection.
+   * @param how.focus also moves the focus to the cell in command mode and brings it into view.
+   */
+  select(key: string, how: { extend?: boolean; focus?: boolean } = {}): void {
+    batch(() => {
+      this.active.value = key;
+      if (!how.extend) this.anchor.value = key;
+    });
+    if (how.focus) this.focusCell(key);
+  }
+
+  selectIds(ids: string[]): void {
+    const first = ids[0];
+    const last = ids.at(-1);
+    if (!first || !last) return;
+    batch(() => {
+      this.anchor.value = first;
+      this.active.value = last;
+    });
+    this.focusCell(last);
+  }
+
+  /** Command mode: the focus is on the cell itself. */
+  focusCell(key = this.active.peek()): void {
+    this.mode.value = "command";
+    afterDrawing(() => {
+      const element = this.views.peek().get(key)?.element;
+      if (!element) return;
+      element.focus({ preventScroll: true });
+      element.scrollIntoView({ block: "nearest" });
+    });
+  }
+
+  /** Edit mode: the focus is in the cell's editor. */
+  editCell(key = this.active.peek(), edge?: "start" | "end"): void {
+    const view = this.views.peek().get(key);
+    if (!view) return;
+    this.select(key);
+    view.shown.value = true;
+    if (view.cell.peek().type === "markdown") view.editing.value = true;
+    afterDrawing(() => {
+      const editor = view.editor ?? view.mountEditor?.();
+      if (!editor) return;
+      editor.focus(edge);
+      view.element?.scrollIntoView({ block: "nearest" });
+    });
+  }
+
+  /** Brings the cell into the window without touching the focus. */
+  reveal(key: string): void {
+    this.views.peek().get(key)?.element?.scrollIntoView({ block: "nearest" });
+  }
+
+  /** Runs cells on the server. Markdown cells are rendered here; cells without code only lose their outputs, as in Jupyter. */
+  run(views: CellView[]): void {
+    const runs: [string, string][] = [];
+    const empty: string[] = [];
+    for (const view of views) {
+      const cell = view.cell.peek();
+      if (cell.type === "markdown") view.editing.value = false;
+      if (cell.type !== "code") continue;
+      if (cell.source.trim()) runs.push([newId(), cell.id]);
+      else empty.push(cell.id);
+    }
+    if (empty.length > 0 && !this.readOnly) this.notebook.clearOutputs(empty);
+    if (runs.length > 0)
+      this.ask(
+        "run",
+        runs.map(([, cell]) => cell),
+        { runs, stop_on_error: true },
+      );
+  }
+
+  /** Sends an operation and says so when the server refuses it. */
+  request(op: string, fields: Record<string, unknown> = {}): Promise<boolean> {
+    return this.link.request({ op, ...fields }).then(
+      () => true,
+      (error: Error) => {
+        toast(error.message, { level: "error" });
+        return false;
+      },
+    );
+  }
+
+  announce(text: string): void {
+    // The same words again are only said when they are another text.
+    this.announcement.value = this.announcement.peek() === text ? `${text}\u00a0` : text;
+  }
+
+  private ask(op: string, cells: string[], fields: Record<string, unknown>): void {
+    this.countAsked(cells, 1);
+    void this.request(op, fields).then(() => this.countAsked(cells, -1));
+  }
+
+  private countAsked(cells: string[], by: number): void {
+    const asked = new Map(this.asked.peek());
+    for (const cell of cells) {
+      const count = (asked.get(cell) ?? 0) + by;
+      if (count > 0) asked.set(cell, count);
+      else asked.delete(cell);
+    }
+    this.asked.value = asked;
+  }
+
+  private range(from: string, to: string): ReadonlySet<string> {
+    const cells = this.cells.value;
+    const a = cells.findIndex((view) => view.key === from);
+    const b = cells.findIndex((view) => view.key === to);
+    if (a < 0) return new Set();
+    const [first, last] = b < 0 ? [a, a] : [Math.min(a, b), Math.max(a, b)];
+    return new Set(cells.slice(first, last + 1).map((view) => view.key));
+  }
+
+  /** Whoever deletes the active cell: the one in its place becomes active, and the focus stays where it is. */
+  private keepActive(cells: CellView[]): void {
+    const index = cells.findIndex((view) => view.key === this.active.peek());
+    if (index >= 0) {
+      this.lastIndex = index;
+      if (!cells.some((view) => view.key === this.anchor.peek())) this.anchor.value = this.active.peek();
+      return;
+    }
+    const next = cells[Math.min(this.lastIndex, cells.length - 1)];
+    if (next) this.select(next.key);
+  }
+
+  private documentChanged(): void {
+    if (this.views.peek() && this.sync.loaded) {
+      batch(() => {
+        this.views.peek().dispose();
+        this.views.value = new CellViews(this.sync.notebook);
+        this.loaded.value = true;
+      });
+    } else this.loaded.value = this.sync.loaded;
+    this.language.value = this.notebook.language;
+    this.notebook.observe((change) => {
+      if (change.metadata) this.language.value = this.notebook.language;
+    });
+  }
+}
+
+/** After signals have been drawn and the browser has laid the page out for the next frame. */
+export function afterDrawing(action: () => void): void {
+  // Preact draws in a microtask of its own; a timeout comes after it, and also in a hidden page, unlike a frame.
+  setTimeout(action, 0);
+}
+
+function readFlag(key: string): boolean {
+  try {
+    return localStorage.getItem(key) === "true";
+  } catch {
+    return false;
+  }
+}
+
+function writeFlag(key: string, value: boolean): void {
+  try {
+    localStorage.setItem(key, String(value));
+  } catch {
+    // The choice then holds for this page only.
+  }
+}

@@ -1,0 +1,93 @@
+/**
+ * What the server says about the notebook besides its document: the `state` keys of docs/architecture.md as signals.
+ */
+import { batch, computed, type ReadonlySignal, signal } from "@preact/signals";
+
+export interface Kernel {
+  id: string;
+  name: string;
+  display_name: string;
+  language: string;
+  state: "starting" | "idle" | "busy" | "restarting" | "dead";
+  generation: number;
+  /** Why it is dead. */
+  reason: string;
+  stderr: string;
+  /** Adopted after its supervisor died: some messages may be missing. */
+  lost: boolean;
+}
+
+export interface QueueEntry {
+  run: string;
+  cell: string;
+  state: "queued" | "running";
+  /** When it came into this state. */
+  at: number | string;
+}
+
+export interface InputRequest {
+  request: string;
+  cell: string;
+  prompt: string;
+  password: boolean;
+}
+
+export interface SaveState {
+  state: "saved" | "unsaved" | "saving" | "failed";
+  error: string | null;
+  at: number | string | null;
+}
+
+export interface Notice {
+  key: string;
+  level: "info" | "warning" | "error";
+  text: string;
+  action?: { label: string; op?: string; href?: string } & Record<string, unknown>;
+}
+
+const KEYS = ["kernel", "queue", "inputs", "save", "notices", "link", "readonly"] as const;
+
+export class ServerState {
+  readonly kernel = signal<Kernel | null>(null);
+  readonly queue = signal<QueueEntry[]>([]);
+  readonly inputs = signal<InputRequest[]>([]);
+  readonly save = signal<SaveState>({ state: "saved", error: null, at: null });
+  readonly notices = signal<Notice[]>([]);
+  readonly link = signal<{ supervisor: boolean }>({ supervisor: true });
+  readonly readonly = signal(false);
+  /** By cell id: the furthest that any of its runs has come. */
+  readonly runs: ReadonlySignal<Map<string, QueueEntry>> = computed(() => {
+    const runs = new Map<string, QueueEntry>();
+    for (const entry of this.queue.value) {
+      if (entry.state === "running" || !runs.has(entry.cell)) runs.set(entry.cell, entry);
+    }
+    return runs;
+  });
+
+  /** Takes over the keys that are there. */
+  merge(state: Record<string, unknown>): void {
+    batch(() => {
+      for (const key of KEYS) {
+        if (!(key in state)) continue;
+        const target = this[key] as { value: unknown };
+        target.value = state[key] ?? (key === "queue" || key === "inputs" || key === "notices" ? [] : state[key]);
+      }
+    });
+  }
+}
+
+/** Milliseconds since 1970 of a time that the server gave: seconds, milliseconds or ISO 8601; NaN when it is none. */
+export function timeOf(at: unknown): number {
+  if (typeof at === "number") return at > 1e11 ? at : at * 1000;
+  return typeof at === "string" ? Date.parse(at) : Number.NaN;
+}
+
+/** A duration as people say it: "0.4 s", "12 s", "3 min 05 s", "2 h 10 min". */
+export function duration(ms: number): string {
+  const seconds = Math.max(0, ms) / 1000;
+  if (seconds < 10) return `${seconds.toFixed(seconds < 0.1 ? 2 : 1)} s`;
+  if (seconds < 60) return `${Math.round(seconds)} s`;
+  const minutes = Math.floor(seconds / 60);
+  if (minutes < 60) return `${minutes} min ${String(Math.floor(seconds % 60)).padStart(2, "0")} s`;
+  return `${Math.floor(minutes / 60)} h ${String(minutes % 60).padStart(2, "0")} min`;
+}
