@@ -13,7 +13,14 @@ export interface PageConfig {
   ticket?: string;
   version?: string;
   user?: { name: string; color?: string } | string;
-  error?: { code: number; message: string; reason?: string };
+  /** What the page is about (error page), or what the last attempt met (login page). */
+  error?: {
+    status: number;
+    code: string;
+    message: string;
+    reason?: string | null;
+    links?: readonly { url: string; text: string }[];
+  };
   /** Anything a page of its own needs, as its view says. */
   [key: string]: unknown;
 }

@@ -1,7 +1,12 @@
 /** Entry of the error page. */
 import { render } from "preact";
+import "../theme/index.css";
+import "../views/error/error.css";
+import { startTheme } from "../theme/theme";
+import { ErrorPage } from "../views/error/ErrorPage";
 import { readConfig } from "./config";
 
-const config = readConfig();
+startTheme();
 const app = document.getElementById("app") ?? document.body;
-render(<p>{config.path}</p>, app);
+app.replaceChildren();
+render(<ErrorPage config={readConfig()} />, app);

@@ -1,7 +1,13 @@
 /** Entry of the login page. */
 import { render } from "preact";
+import "../theme/index.css";
+import "../views/login/login.css";
+import { startTheme } from "../theme/theme";
+import { LoginPage } from "../views/login/LoginPage";
 import { readConfig } from "./config";
 
-const config = readConfig();
+startTheme();
 const app = document.getElementById("app") ?? document.body;
-render(<p>{config.path}</p>, app);
+// The form that works without scripts makes way for ours.
+app.replaceChildren();
+render(<LoginPage config={readConfig()} />, app);

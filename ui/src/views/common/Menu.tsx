@@ -88,15 +88,17 @@ export function MenuButton(props: MenuButtonProps): JSX.Element {
   );
 }
 
-interface MenuListProps {
+export interface MenuListProps {
   id: string;
   label: string;
   items: readonly MenuItem[];
-  anchor: { current: HTMLButtonElement | null };
+  anchor: { readonly current: HTMLElement | null };
+  /** Takes the menu away; with true, gives the focus back to the anchor. */
   close: (refocus: boolean) => void;
 }
 
-function MenuList({ id, label, items, anchor, close }: MenuListProps): JSX.Element {
+/** The menu alone, open, below its anchor: for lists whose rows share one menu. */
+export function MenuList({ id, label, items, anchor, close }: MenuListProps): JSX.Element {
   const list = useRef<HTMLDivElement>(null);
 
   // Once: a menu is made anew each time it opens.

@@ -4,6 +4,6 @@ export { Brand, Mark } from "./Brand";
 export { Button, type ButtonProps, IconButton, type IconButtonProps } from "./Button";
 export { ask, askText, confirm, Dialog, type DialogProps, type Question } from "./Dialog";
 export { Icon, type IconNode } from "./Icon";
-export { MenuButton, type MenuButtonProps, type MenuItem } from "./Menu";
+export { MenuButton, type MenuButtonProps, type MenuItem, MenuList, type MenuListProps } from "./Menu";
 export { ThemeMenu } from "./ThemeMenu";
 export { Toaster, toast } from "./Toast";
