@@ -22,13 +22,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from typing import cast
 from urllib.parse import quote
 
 import msgspec
 
 from homeport.documents.limits import Limits
-from homeport.documents.schema import exact, joined, text
+from homeport.documents.schema import exact, joined, loads, normal, text
 from homeport.errors import NotFound
 from homeport.folders import private
 from homeport.protocol.document import JSON
@@ -129,7 +128,7 @@ class Blobs:
             value: text, or any JSON value.
             raw: the value as JSON, as it stands in a notebook file; made here when it is not given.
         """
-        content = text(value).encode() if isinstance(value, str) else msgspec.json.encode(value, order="sorted")
+        content = _content(value)
         name = hashlib.sha256(mime.encode() + b"\n" + content).hexdigest()
         size = _decoded_size(value) if isinstance(value, str) and _BASE64.match(mime) else len(content)
         if not self.touch(name):
@@ -224,7 +223,7 @@ class Blobs:
             NotFound: it is not there (any more).
         """
         head, raw = self._read(name, content=True)
-        value = cast("JSON", msgspec.json.decode(raw))
+        value = loads(raw)
         return value if is_json(head.mime) else _rejoined(value)
 
     async def content(self, name: str) -> tuple[bytes, str]:
@@ -238,7 +237,7 @@ class Blobs:
             head, raw = self._read(name, content=True)
             if is_json(head.mime):
                 return raw, head.mime
-            value = _rejoined(cast("JSON", msgspec.json.decode(raw)))
+            value = _rejoined(loads(raw))
             if not isinstance(value, str):
                 return raw, head.mime
             return _decoded(value) if _BASE64.match(head.mime) else value.encode(), "text/plain" if head.mime == STREAM_TEXT else head.mime
@@ -304,8 +303,11 @@ def fragment(mime: str, value: JSON) -> bytes:
 
 def digest(mime: str, value: JSON) -> str:
     """The name that :meth:`Blobs.put` would give ``value``."""
-    content = text(value).encode() if isinstance(value, str) else msgspec.json.encode(value, order="sorted")
-    return hashlib.sha256(mime.encode() + b"\n" + content).hexdigest()
+    return hashlib.sha256(mime.encode() + b"\n" + _content(value)).hexdigest()
+
+
+def _content(value: JSON) -> bytes:
+    return text(value).encode() if isinstance(value, str) else msgspec.json.encode(normal(value), order="sorted")
 
 
 def _rejoined(value: JSON) -> JSON:

@@ -27,7 +27,7 @@ class Limits:
     """Largest frame that a page may send."""
     peer_buffer: int = 1024 * 1024
     """A page whose link holds more unsent bytes than this is skipped and brought up to date later."""
-    worker_above: int = 1024 * 1024
+    worker_above: int = 256 * 1024
     """A notebook file above this is parsed in a worker process."""
     save_after: float = 1.0
     """A document is saved this long after its last change."""

@@ -11,7 +11,6 @@ The room knows the schema's outline (cells, meta) but not what runs, files or tr
 from __future__ import annotations
 
 import asyncio
-import uuid
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, cast
 from pycrdt import Array, Doc, Map, TransactionEvent
 
 from homeport.documents.guard import Guard
+from homeport.documents.ids import new_cell_id
 from homeport.documents.log import (
     Chunk,
     Commit,
@@ -38,6 +38,8 @@ from homeport.protocol.document import JSON
 
 if TYPE_CHECKING:
     from homeport.documents.peer import Peer
+
+__all__ = ["Room", "YDoc", "new_cell_id"]
 
 YDoc = Doc[Array[object] | Map[object]]
 
@@ -317,8 +319,3 @@ class Room:
                     peer.offer(frame, item.before)
         if durable and item.sender is not None:
             item.sender.acknowledge()
-
-
-def new_cell_id() -> str:
-    """A cell id as nbformat 4.5 wants it."""
-    return uuid.uuid4().hex[:8] + "-" + uuid.uuid4().hex[:4]

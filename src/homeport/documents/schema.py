@@ -42,7 +42,40 @@ def plain(value: JSON) -> JSON:
 
 def text(value: str) -> str:
     """``value`` with lone surrogates replaced: they cannot be written as UTF-8."""
-    return value.encode("utf-8", "replace").decode("utf-8") if any("\ud800" <= char <= "\udfff" for char in value) else value
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return "".join("\ufffd" if "\ud800" <= char <= "\udfff" else char for char in value)
+    return value
+
+
+def loads(raw: msgspec.Raw | bytes) -> JSON:
+    """Read JSON; also what is no JSON but what Python and notebooks take for it: NaN, infinities, lone surrogates.
+
+    Raises:
+        ValueError: it is not JSON.
+    """
+    try:
+        return cast("JSON", msgspec.json.decode(raw))
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        import json
+
+        return cast("JSON", json.loads(bytes(raw)))
+
+
+def normal(value: JSON) -> JSON:
+    """Numbers as a document gives them back, so that a value has one digest wherever it stands."""
+    if isinstance(value, float):
+        return int(value) if value.is_integer() else value if value - value == 0 else None
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value if -(2**53) < value < 2**53 else normal(float(value)) if abs(value) < 10**300 else None
+    if isinstance(value, str):
+        return text(value)
+    if isinstance(value, list):
+        return [normal(item) for item in value]
+    if isinstance(value, dict):
+        return {text(key): normal(item) for key, item in value.items()}
+    return value
 
 
 def exact(value: JSON) -> bool:

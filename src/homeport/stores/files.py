@@ -32,13 +32,13 @@ class FileStore:
 
     Args:
         root: the served folder.
-        trash: where deleted files go when the desktop's trash cannot take them; made when needed.
+        trash: where deleted files go when the desktop's trash cannot take them; made when needed; a hidden folder in the root by default.
         outside_links: whether links that lead out of the root are followed.
     """
 
-    def __init__(self, root: Path, *, trash: Path, outside_links: bool = False) -> None:
+    def __init__(self, root: Path, *, trash: Path | None = None, outside_links: bool = False) -> None:
         self.root = Path(os.path.realpath(root))
-        self._trash = trash
+        self._trash = trash or self.root / ".Trash-homeport"
         self._outside_links = outside_links
 
     # ---- reading --------------------------------------------------------------------------------------------------
