@@ -1,0 +1,1 @@
+"""Wire formats, pure: Jupyter messages, the supervisor's and the document's protocol."""

@@ -1,0 +1,1 @@
+"""The second process: kernels, their journals, and the socket that servers connect to."""

@@ -1,0 +1,196 @@
+"""The ZeroMQ sockets of one kernel.
+
+Shell, control and stdin are DEALERs with one fixed routing id, so that after the death of a supervisor the next one takes its place
+in the kernel's eyes. Nothing is limited (HWM 0): at ZeroMQ's default of 1,000 a kernel's output is thrown away as soon as we are slow.
+
+The sockets are read through their raw descriptor, which is three times cheaper than zmq.asyncio. It is edge-triggered: after a
+receive *or a send* it may stay silent although there is something to read, so we read until EAGAIN and look again after each send.
+
+Replies and input requests are handed on at once. While a kernel is busy, iopub is read at most every 5 ms: that makes batches of
+what would be single messages. Its reader is off the loop in the gap, or the loop would spin.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from typing import Final, NamedTuple
+
+import msgspec
+import zmq
+
+from homeport.errors import ProtocolError
+from homeport.protocol.jupyter import Header, Parts, Signer, header_of, join, split
+from homeport.protocol.supervisor import Channel
+
+log = logging.getLogger(__name__)
+
+GAP: Final = 0.005
+"""Seconds between two looks at iopub while the kernel is busy."""
+
+# So many are taken in one turn of the loop: about 3 ms.
+_MOST_MESSAGES = 200
+_MOST_BYTES = 4 << 20
+
+
+class Received(NamedTuple):
+    """A verified message, with the two headers read."""
+
+    channel: Channel
+    header: Header
+    parent: Header
+    parts: Parts
+
+
+class Connection(msgspec.Struct, frozen=True):
+    """A connection file, as the "Connection files" section of "Making kernels for Jupyter" describes it."""
+
+    ip: str
+    shell_port: int
+    iopub_port: int
+    stdin_port: int
+    control_port: int
+    hb_port: int
+    key: str
+    transport: str = "ipc"
+    signature_scheme: str = "hmac-sha256"
+    kernel_name: str = ""
+    jupyter_session: str = ""
+
+    def address(self, channel: Channel) -> str:
+        """The ZeroMQ endpoint of a channel."""
+        ports: Mapping[Channel, int] = {
+            "shell": self.shell_port,
+            "iopub": self.iopub_port,
+            "stdin": self.stdin_port,
+            "control": self.control_port,
+        }
+        return f"{self.transport}://{self.ip}{'-' if self.transport == 'ipc' else ':'}{ports[channel]}"
+
+
+class KernelChannels:
+    """Connected to one kernel from the moment it is made (the kernel may begin to listen later).
+
+    Args:
+        routing_id: the same for every supervisor that ever connects to this kernel.
+        received: gets each batch of verified messages, all of one channel; its result says whether iopub may be looked at less
+            often (the kernel is busy, and nobody waits for an end that is due).
+    """
+
+    def __init__(
+        self, context: zmq.Context[zmq.Socket[bytes]], connection: Connection, routing_id: bytes, received: Callable[[list[Received]], bool]
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._signer = Signer(connection.key.encode(), connection.signature_scheme)
+        self._received = received
+        self._gap: asyncio.TimerHandle | None = None
+        self._closed = False
+        self._sockets: dict[Channel, zmq.Socket[bytes]] = {}
+        for channel in ("control", "shell", "stdin", "iopub"):
+            self._sockets[channel] = self._connect(context, connection.address(channel), channel, routing_id)
+        self._iopub = self._sockets["iopub"]
+        for channel, socket in self._sockets.items():
+            self._loop.add_reader(socket.FD, self._ready, channel)
+            self._loop.call_soon(self._ready, channel)
+
+    @staticmethod
+    def _connect(context: zmq.Context[zmq.Socket[bytes]], address: str, channel: Channel, routing_id: bytes) -> zmq.Socket[bytes]:
+        socket = context.socket(zmq.SUB if channel == "iopub" else zmq.DEALER)
+        socket.set(zmq.RCVHWM, 0)
+        socket.set(zmq.SNDHWM, 0)
+        socket.set(zmq.LINGER, 0)
+        # The kernel begins to listen some time after we connect: look often, so that little of its beginning is missed.
+        socket.set(zmq.RECONNECT_IVL, 20)
+        if channel == "iopub":
+            socket.set(zmq.SUBSCRIBE, b"")
+        else:
+            socket.set(zmq.ROUTING_ID, routing_id)
+        socket.connect(address)
+        return socket
+
+    def send(self, channel: Channel, parts: Parts) -> None:
+        """Sign and send a message; it waits in our queue while the kernel does not take it."""
+        socket = self._sockets[channel]
+        socket.send_multipart(join([], self._signer.sign(parts), parts), zmq.NOBLOCK)
+        self._loop.call_soon(self._ready, channel)
+
+    def expect(self) -> None:
+        """End the gap: what comes on iopub now is waited for."""
+        if self._gap is not None:
+            self._gap.cancel()
+            self._gap_over()
+
+    def drain_replies(self) -> None:
+        """Hand on every reply and input request that has arrived."""
+        for channel in ("control", "shell", "stdin"):
+            self._drain(channel)
+
+    def drain(self) -> None:
+        """Hand on everything that has arrived; the kernel is gone, or a judgement needs all that there is."""
+        self.drain_replies()
+        self._drain("iopub")
+
+    def _drain(self, channel: Channel) -> None:
+        more = True
+        while more and not self._closed:
+            messages, more = self._take(self._sockets[channel], channel)
+            if messages:
+                self._received(messages)
+
+    def close(self) -> None:
+        """Close the sockets; what has not been read is lost."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._gap is not None:
+            self._gap.cancel()
+        for socket in self._sockets.values():
+            self._loop.remove_reader(socket.FD)
+            socket.close()
+
+    def _ready(self, channel: Channel) -> None:
+        if self._closed or (channel == "iopub" and self._gap is not None):
+            return
+        messages, more = self._take(self._sockets[channel], channel)
+        relaxed = self._received(messages) if messages else False
+        if self._closed:
+            return
+        if more:
+            self._loop.call_soon(self._ready, channel)
+        elif channel == "iopub":
+            if relaxed:
+                self._loop.remove_reader(self._iopub.FD)
+                self._gap = self._loop.call_later(GAP, self._gap_over)
+        elif messages:
+            # What belongs to a reply (the idle) follows it at once on iopub.
+            self.expect()
+
+    def _gap_over(self) -> None:
+        self._gap = None
+        self._loop.add_reader(self._iopub.FD, self._ready, "iopub")
+        self._ready("iopub")
+
+    def _take(self, socket: zmq.Socket[bytes], channel: Channel) -> tuple[list[Received], bool]:
+        """What has arrived, up to a limit, and whether there may be more."""
+        messages: list[Received] = []
+        size = 0
+        for _ in range(_MOST_MESSAGES):
+            try:
+                frames = socket.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                return messages, False
+            try:
+                messages.append(self._checked(channel, frames))
+            except ProtocolError as error:
+                log.warning("A message on %s was thrown away: %s", channel, error.message)
+            size += sum(map(len, frames))
+            if size > _MOST_BYTES:
+                break
+        return messages, True
+
+    def _checked(self, channel: Channel, frames: list[bytes]) -> Received:
+        _, signature, parts = split(frames)
+        if not self._signer.verify(signature, parts):
+            raise ProtocolError("its signature is wrong")
+        return Received(channel, header_of(parts[0]), header_of(parts[1]), parts)

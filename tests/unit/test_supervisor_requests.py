@@ -1,0 +1,156 @@
+"""Requests and message numbers: pure, event by event."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from homeport.core import requests as core
+from homeport.core.counter import GRACE, MessageCounter, Missed, Seen, Tick
+from homeport.core.requests import REMEMBERED, Finished, MakeIdle, MakeReply, Remember, Reply, Requests, Settle, StateIs, Status, Submit
+
+
+def submit(requests: Requests, msg_id: str, msg_type: str = "execute_request", after: int = 0, **more: bool) -> list[core.Command]:
+    return requests.handle(Submit(msg_id, msg_type, "shell", b"{}", after, **more))
+
+
+def test_a_request_is_sent_once_and_is_over_with_reply_and_idle() -> None:
+    requests = Requests()
+    (remember,) = submit(requests, "a")
+    assert isinstance(remember, Remember)
+    assert submit(requests, "a") == []
+    assert requests.handle(Status("a", "execute_request", "busy", 7)) == [StateIs("busy")]
+    assert requests.running == 7
+    assert requests.handle(Reply("a")) == []
+    assert requests.awaiting_idle
+    finished, state = requests.handle(Status("a", "execute_request", "idle", 9))
+    assert isinstance(finished, Finished)
+    assert state == StateIs("idle")
+    assert (requests.open, requests.running, requests.awaiting_idle) == ([], None, False)
+    assert submit(requests, "a") == []
+
+
+def test_a_control_request_does_not_make_a_busy_kernel_idle() -> None:
+    requests = Requests()
+    submit(requests, "cell")
+    requests.handle(Status("cell", "execute_request", "busy", 1))
+    requests.handle(Submit("probe", "kernel_info_request", "control", b"{}", 1))
+    assert requests.handle(Status("probe", "kernel_info_request", "busy", 2)) == []
+    assert [type(command) for command in requests.handle(Status("probe", "kernel_info_request", "idle", 3))] == []
+    assert requests.state == "busy"
+
+
+def test_settling_makes_what_never_came() -> None:
+    requests = Requests()
+    submit(requests, "lost")
+    submit(requests, "half")
+    submit(requests, "comm", "comm_msg")
+    submit(requests, "elsewhere", ordered=False)
+    requests.handle(Reply("half"))
+    requests.handle(Status("foreign", "execute_request", "busy", 1))
+    (remember,) = submit(requests, "probe", "kernel_info_request")
+    assert isinstance(remember, Remember)
+    submit(requests, "later")
+    requests.handle(Status("probe", "kernel_info_request", "busy", 5))
+    requests.handle(Reply("probe"))
+    requests.handle(Status("probe", "kernel_info_request", "idle", 6))
+    made = [
+        (type(command), command.request.msg_id) for command in requests.handle(Settle(remember.request)) if not isinstance(command, StateIs)
+    ]
+    assert made == [(MakeReply, "lost"), (MakeIdle, "lost"), (MakeIdle, "half"), (MakeIdle, "comm")]
+    assert requests.state == "idle", "what somebody else had sent is over too"
+
+
+def test_a_successor_sends_nothing_twice() -> None:
+    old = Requests()
+    (first,), (second,) = submit(old, "a"), submit(old, "b")
+    assert isinstance(first, Remember)
+    assert isinstance(second, Remember)
+    new = Requests.recovered([first.request, second.request], ["a"])
+    assert [request.msg_id for request in new.open] == ["b"]
+    assert submit(new, "a") == submit(new, "b") == []
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.builds(
+                Submit,
+                st.sampled_from("abcd"),
+                st.sampled_from(["execute_request", "comm_msg"]),
+                st.sampled_from(["shell", "control", "stdin"]),
+                st.just(b"{}"),
+                st.just(0),
+            ),
+            st.builds(
+                Status,
+                st.sampled_from("abcdx"),
+                st.sampled_from(["execute_request", "comm_msg"]),
+                st.sampled_from(["busy", "idle", "starting"]),
+                st.integers(1, 99),
+            ),
+            st.builds(Reply, st.sampled_from("abcdx")),
+        ),
+        max_size=60,
+    )
+)
+def test_any_order_of_events_keeps_the_invariants_and_sends_once(events: list[core.Event]) -> None:
+    requests, sent = Requests(), []
+    for event in events:
+        sent += [command.request.msg_id for command in requests.handle(event) if isinstance(command, Remember)]
+        requests.check()
+    assert len(sent) == len(set(sent))
+
+
+def test_only_so_many_ids_are_remembered() -> None:
+    requests = Requests()
+    for number in range(REMEMBERED + 5):
+        submit(requests, str(number))
+    requests.check()
+    assert requests.remembered[0] == "5"
+
+
+# --- numbers ------------------------------------------------------------------------------------------------------------
+
+
+def seen(counter: MessageCounter, number: int, now: float = 0.0, *, iopub: bool = True) -> list[Missed]:
+    found = counter.handle(Seen(f"session_12_{number}", now, iopub))
+    counter.check()
+    return found
+
+
+def test_threads_overtake_each_other_and_one_number_may_be_unused() -> None:
+    counter = MessageCounter()
+    for number in (4, 5, 8, 6, 7, 10):
+        assert seen(counter, number) == []
+    assert counter.handle(Tick(GRACE + 1)) == []
+
+
+def test_a_gap_is_a_loss_once_it_is_old() -> None:
+    counter = MessageCounter()
+    seen(counter, 1)
+    seen(counter, 5, now=10)
+    assert counter.handle(Tick(10 + GRACE / 2)) == []
+    assert seen(counter, 3, now=11) == []
+    assert counter.handle(Tick(10 + GRACE)) == [], "2 and 4 are single"
+    seen(counter, 9, now=20)
+    assert counter.handle(Tick(20 + GRACE)) == [Missed(3)]
+
+
+def test_after_an_adoption_the_first_number_tells() -> None:
+    counter = MessageCounter()
+    seen(counter, 1)
+    counter.adopt()
+    assert seen(counter, 4, iopub=False) == [], "a reply; what is on iopub may still come"
+    assert seen(counter, 5) == [Missed(2)]
+    assert seen(counter, 6) == []
+
+
+def test_children_and_other_kernels_do_not_count() -> None:
+    counter = MessageCounter()
+    seen(counter, 1)
+    assert counter.handle(Seen("session_13_900", 0, True)) == []
+    assert counter.handle(Seen("0b1c", 0, True)) == []
+    other = MessageCounter()
+    other.handle(Seen("0b1c-11", 0, True))
+    assert not other.counts
