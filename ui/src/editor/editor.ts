@@ -76,11 +76,11 @@ const theme = EditorView.theme({
   "&.cm-focused > .cm-scroller > .cm-selectionLayer .cm-selectionBackground, .cm-selectionBackground": {
     background: "var(--selection)",
   },
-  ".cm-matchingBracket, &.cm-focused .cm-matchingBracket": {
+  "&.cm-focused .cm-matchingBracket": {
     backgroundColor: "var(--selection)",
     outline: "1px solid var(--border-strong)",
   },
-  ".cm-nonmatchingBracket, &.cm-focused .cm-nonmatchingBracket": {
+  "&.cm-focused .cm-nonmatchingBracket": {
     backgroundColor: "transparent",
     color: "var(--danger)",
   },

@@ -1,5 +1,5 @@
 import { type ComponentChildren, type JSX, render } from "preact";
-import { useEffect, useId, useRef } from "preact/hooks";
+import { useEffect, useId, useLayoutEffect, useRef } from "preact/hooks";
 import { Button, IconButton } from "./Button";
 import { CloseIcon } from "./icons";
 
@@ -18,10 +18,15 @@ export interface DialogProps {
 export function Dialog({ title, onClose, children, actions, wide }: DialogProps): JSX.Element {
   const element = useRef<HTMLDialogElement>(null);
   const titleId = useId();
-  useEffect(() => {
+  useLayoutEffect(() => {
     const dialog = element.current;
+    const before = document.activeElement;
     dialog?.showModal?.();
-    return () => dialog?.close?.();
+    return () => {
+      // The browser gives the focus back on close(), but only to a dialog that is still in the page.
+      dialog?.close?.();
+      if (before instanceof HTMLElement && before.isConnected) before.focus({ preventScroll: true });
+    };
   }, []);
   return (
     // biome-ignore lint/a11y/useKeyWithClickEvents: the keyboard's way is Escape, which the browser turns into "cancel"

@@ -46,11 +46,14 @@ export function CellBox({ page, view, index }: CellProps): JSX.Element {
     };
   }, [page, view]);
 
-  const classes = ["cell", `cell-${type}`, active && "is-active", selected && "is-selected", editing && "is-editing"];
+  const states = { "is-active": active, "is-selected": selected, "is-alone": !several, "is-editing": editing };
   return (
     <article
       ref={element}
-      class={classes.filter(Boolean).join(" ")}
+      class={`cell cell-${type} ${Object.entries(states)
+        .filter(([, on]) => on)
+        .map(([name]) => name)
+        .join(" ")}`}
       data-cell-id={view.id}
       tabIndex={active ? 0 : -1}
       aria-label={`${TYPE_NAMES[type]} ${index + 1}${several && selected ? ", selected" : ""}`}
@@ -215,7 +218,7 @@ function CellTools({ page, view }: { page: Page; view: CellView }): JSX.Element 
   return (
     <div class="cell-tools">
       {type === "code" && running ? (
-        <IconButton label="Interrupt kernel" icon={StopIcon} onClick={on("interrupt")} tabIndex={-1} />
+        <IconButton label="Interrupt this cell" icon={StopIcon} onClick={on("interrupt")} tabIndex={-1} />
       ) : (
         <IconButton
           label={type === "code" ? "Run this cell" : "Show this cell"}

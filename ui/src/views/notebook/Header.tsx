@@ -24,13 +24,17 @@ export function Header({ page }: { page: Page }): JSX.Element {
           <Icon icon={BackIcon} size={16} />
           <Mark size={26} />
         </a>
-        <Name page={page} />
-        <SaveStatus page={page} />
+        <div class="title">
+          <Name page={page} />
+          <SaveStatus page={page} />
+        </div>
         <span class="head-space" />
         <LinkStatusChip page={page} />
         <Queue page={page} />
         <KernelChip page={page} />
-        <ThemeMenu />
+        <span class="wide-only">
+          <ThemeMenu />
+        </span>
       </div>
       <Toolbar page={page} />
     </header>

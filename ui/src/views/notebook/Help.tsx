@@ -1,6 +1,7 @@
 /** The keyboard shortcuts, drawn from the table that the page obeys. */
 import type { JSX } from "preact";
 import { Dialog } from "../common";
+import type { ActionName } from "./actions";
 import type { Page } from "./page";
 import { caps, IS_MAC, labelOf, SHORTCUTS, type Shortcut } from "./shortcuts";
 
@@ -24,8 +25,8 @@ export function Help({ page }: { page: Page }): JSX.Element | null {
           <section key={group}>
             <h3>{group}</h3>
             <dl>
-              {SHORTCUTS.filter((shortcut) => shortcut.group === group).map((shortcut) => (
-                <Row key={shortcut.action + shortcut.keys[0]} shortcut={shortcut} />
+              {rowsOf(group).map(([action, keys]) => (
+                <Row key={action} action={action} keys={keys} />
               ))}
             </dl>
           </section>
@@ -35,17 +36,30 @@ export function Help({ page }: { page: Page }): JSX.Element | null {
   );
 }
 
-function Row({ shortcut }: { shortcut: Shortcut }): JSX.Element {
+/** One row per action, with all its keys as they are on this kind of keyboard. */
+function rowsOf(group: Shortcut["group"]): [ActionName, string[]][] {
+  const rows = new Map<ActionName, string[]>();
+  for (const { action, keys } of SHORTCUTS.filter((shortcut) => shortcut.group === group)) {
+    const known = rows.get(action) ?? [];
+    const others = keys.filter(
+      (key) => IS_MAC || !keys.includes(key.replace("Mod-", "Ctrl-")) || !key.startsWith("Mod-"),
+    );
+    rows.set(action, [...known, ...others]);
+  }
+  return [...rows];
+}
+
+function Row({ action, keys }: { action: ActionName; keys: string[] }): JSX.Element {
   return (
     <div>
-      <dt>{labelOf(shortcut.action)}</dt>
+      <dt>{labelOf(action)}</dt>
       <dd>
-        {shortcut.keys.map((written, index) => (
+        {keys.map((written, index) => (
           <span key={written}>
             {index > 0 && <span class="help-or"> or </span>}
-            {caps(written, IS_MAC).map((keys, at) => (
-              <span key={at} class="help-key">
-                {keys.map((cap) => (
+            {caps(written, IS_MAC).map((pressed) => (
+              <span key={pressed.join("-")} class="help-key">
+                {pressed.map((cap) => (
                   <kbd key={cap}>{cap}</kbd>
                 ))}
               </span>

@@ -2,6 +2,7 @@
 import { useComputed } from "@preact/signals";
 import type { JSX } from "preact";
 import type { CellType } from "../../model/schema";
+import { chooseTheme, chosenTheme } from "../../theme/theme";
 import { IconButton, type IconNode, MenuButton, type MenuItem } from "../common";
 import { ACTIONS, type Action, type ActionName, act } from "./actions";
 import {
@@ -100,8 +101,18 @@ function moreItems(page: Page): MenuItem[] {
     "separator",
     item(page, "restart", RestartIcon),
     item(page, "help", KeyboardIcon),
+    "separator",
+    ...THEMES.map(
+      ([theme, label]): MenuItem => ({ label, checked: chosenTheme() === theme, onSelect: () => chooseTheme(theme) }),
+    ),
   ];
 }
+
+const THEMES = [
+  ["system", "Light or dark like the system"],
+  ["light", "Light"],
+  ["dark", "Dark"],
+] as const;
 
 const TYPES: { type: CellType; label: string; action: ActionName }[] = [
   { type: "code", label: "Code", action: "to-code" },

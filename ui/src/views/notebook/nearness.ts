@@ -9,6 +9,8 @@ import type { CellView } from "./cells";
 const KEPT = 80;
 /** Milliseconds of one frame that mounting editors may take. */
 const FRAME_BUDGET = 6;
+/** While the page scrolls, painted code is enough: editors come when it has rested for so many milliseconds. */
+const REST = 120;
 
 export class Nearness {
   private observer: IntersectionObserver | null = null;
@@ -17,6 +19,18 @@ export class Nearness {
   private readonly order = new Set<CellView>();
   private readonly mounts = new Set<() => void>();
   private frame = 0;
+  private timer: ReturnType<typeof setTimeout> | undefined;
+  private scrolledAt = Number.NEGATIVE_INFINITY;
+
+  constructor() {
+    addEventListener(
+      "scroll",
+      () => {
+        this.scrolledAt = performance.now();
+      },
+      { passive: true },
+    );
+  }
 
   /** @returns how to end it. */
   watch(view: CellView, element: HTMLElement): () => void {
@@ -29,22 +43,29 @@ export class Nearness {
     };
   }
 
-  /** Mounts an editor in one of the next frames, or at once when nothing has been mounted yet. @returns how to call it off. */
+  /** Mounts an editor in one of the next frames in which the page rests. @returns how to call it off. */
   mountSoon(mount: () => void): () => void {
     this.mounts.add(mount);
-    if (this.frame === 0) this.frame = requestAnimationFrame(() => this.mountSome());
+    this.frame ||= requestAnimationFrame(() => this.mountSome());
     return () => this.mounts.delete(mount);
   }
 
   private mountSome(): void {
     this.frame = 0;
     const start = performance.now();
+    if (start - this.scrolledAt < REST) {
+      clearTimeout(this.timer);
+      this.timer = setTimeout(() => {
+        this.frame ||= requestAnimationFrame(() => this.mountSome());
+      }, REST);
+      return;
+    }
     for (const mount of this.mounts) {
       this.mounts.delete(mount);
       mount();
       if (performance.now() - start > FRAME_BUDGET) break;
     }
-    if (this.mounts.size > 0) this.frame = requestAnimationFrame(() => this.mountSome());
+    if (this.mounts.size > 0) this.frame ||= requestAnimationFrame(() => this.mountSome());
   }
 
   private crossed(entries: IntersectionObserverEntry[]): void {

@@ -82,12 +82,12 @@ export function timeOf(at: unknown): number {
   return typeof at === "string" ? Date.parse(at) : Number.NaN;
 }
 
-/** A duration as people say it: "0.4 s", "12 s", "3 min 05 s", "2 h 10 min". */
+/** A duration as people say it: "0.4 s", "12 s", "3m 05s", "2h 10m". */
 export function duration(ms: number): string {
   const seconds = Math.max(0, ms) / 1000;
   if (seconds < 10) return `${seconds.toFixed(seconds < 0.1 ? 2 : 1)} s`;
   if (seconds < 60) return `${Math.round(seconds)} s`;
   const minutes = Math.floor(seconds / 60);
-  if (minutes < 60) return `${minutes} min ${String(Math.floor(seconds % 60)).padStart(2, "0")} s`;
-  return `${Math.floor(minutes / 60)} h ${String(minutes % 60).padStart(2, "0")} min`;
+  if (minutes < 60) return `${minutes}m ${String(Math.floor(seconds % 60)).padStart(2, "0")}s`;
+  return `${Math.floor(minutes / 60)}h ${String(minutes % 60).padStart(2, "0")}m`;
 }
