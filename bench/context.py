@@ -72,8 +72,8 @@ class Context:
             root.mkdir()
         return root
 
-    def notebook(self, subject: Subject, name: str) -> str:
-        """A test notebook (see :mod:`bench.notebooks`) in the root of ``subject``, written afresh; its API path."""
-        path = f"{name}.ipynb"
+    def notebook(self, subject: Subject, name: str, file: str = "") -> str:
+        """A test notebook (see :mod:`bench.notebooks`) in the root of ``subject``, written afresh as ``file``.ipynb; its API path."""
+        path = f"{file or name}.ipynb"
         (self.root(subject) / path).write_bytes(notebooks.make(name, KERNEL))
         return path

@@ -7,13 +7,14 @@ import sys
 
 
 class OneLine(logging.Formatter):
-    """Time, level, module, message; line ends inside a message are shown as ``\\n``, so that nobody can forge a record.
+    """``[I 2026-01-31 12:00:00 homeport.web] message``, as Jupyter writes its own.
 
+    Line ends inside a message are shown as ``\\n``, so that nobody can forge a record.
     A traceback follows its record on indented lines.
     """
 
     def __init__(self) -> None:
-        super().__init__("%(asctime)s %(levelname)-7s %(name)s: %(message)s", "%Y-%m-%d %H:%M:%S")
+        super().__init__("[%(levelname).1s %(asctime)s %(name)s] %(message)s", "%Y-%m-%d %H:%M:%S")
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # logging's name
         """See :class:`logging.Formatter`."""
