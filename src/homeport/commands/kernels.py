@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from homeport.commands.arguments import Parser
 from homeport.commands.ending import brief_duration
-from homeport.errors import BadRequest, NotFound, SupervisorUnavailable
+from homeport.commands.reach import the_supervisor
+from homeport.errors import BadRequest, NotFound
 
 if TYPE_CHECKING:
     from homeport.folders import Folders
@@ -56,23 +57,14 @@ def run(arguments: Sequence[str]) -> int:
 
 
 async def _run(folders: Folders, stop: bool, ids: Sequence[str], every: bool) -> int:
-    from homeport.kernels.client import SupervisorClient
-
-    supervisor = SupervisorClient(folders, launch=False)
-    try:
-        await supervisor.start()
-    except SupervisorUnavailable as error:
-        if error.data.get("version") is not None:
-            raise
-        print("No kernel is running.")
-        return 0
-    try:
-        if stop:
+    async with the_supervisor(folders) as supervisor:
+        if supervisor is None or (not supervisor.kernels and (every or not stop)):
+            print("No kernel is running.")
+        elif stop:
             return await _stop(supervisor, list(supervisor.kernels.values()) if every else [find(supervisor.kernels, each) for each in ids])
-        _show(folders, supervisor)
+        else:
+            _show(folders, supervisor)
         return 0
-    finally:
-        await supervisor.close()
 
 
 def find(kernels: Mapping[str, KernelInfo], prefix: str) -> KernelInfo:
@@ -98,8 +90,6 @@ async def _stop(supervisor: SupervisorClient, kernels: Sequence[KernelInfo]) -> 
             print(f"{short(info.kernel_id)}: {result}")
         else:
             print(f"{short(info.kernel_id)}: shut down")
-    if not kernels:
-        print("No kernel is running.")
     return 1 if failed else 0
 
 
@@ -110,9 +100,6 @@ def short(kernel_id: str) -> str:
 
 def _show(folders: Folders, supervisor: SupervisorClient) -> None:
     kernels = sorted(supervisor.kernels.values(), key=lambda info: info.started)
-    if not kernels:
-        print("No kernel is running.")
-        return
     paths = _notebooks(folders, supervisor)
     now = time.time()
     rows = [COLUMNS, *(_row(info, paths, now) for info in kernels)]

@@ -248,7 +248,7 @@ async def _build(settings: Settings, folders: Folders) -> _Built:
     from homeport.kernels.client import SupervisorClient
     from homeport.kernels.sessions import Sessions
     from homeport.stores.files import FileStore
-    from homeport.web.app import Parts
+    from homeport.web.parts import Parts
     from homeport.web.server import Server
 
     store = FileStore(settings.root_dir)

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from homeport.commands.arguments import Parser
@@ -93,22 +94,13 @@ def _end(server: RunningServer) -> None:
 
 
 async def _shut_kernels_down(folders: Folders, server: RunningServer, *, every: bool) -> int:
-    from pathlib import Path
-
     from homeport.commands.ending import kernels_of, shut_down
-    from homeport.errors import SupervisorUnavailable
-    from homeport.kernels.client import SupervisorClient
+    from homeport.commands.reach import the_supervisor
     from homeport.kernels.sessions import Sessions
 
-    supervisor = SupervisorClient(folders, launch=False)
-    try:
-        await supervisor.start()
-    except SupervisorUnavailable:
-        return 0  # no supervisor, no kernels
-    try:
-        sessions = Sessions(folders, supervisor, Path(server.root_dir))
-        mine = kernels_of(supervisor, sessions, every=every)
+    async with the_supervisor(folders) as supervisor:
+        if supervisor is None:
+            return 0
+        mine = kernels_of(supervisor, Sessions(folders, supervisor, Path(server.root_dir)), every=every)
         await shut_down(supervisor, mine)
         return len(mine)
-    finally:
-        await supervisor.close()
