@@ -11,4 +11,5 @@ pytest_plugins = [
     "harness.server",
     "harness.browser",
     "harness.document_client",
+    "harness.faults",
 ]

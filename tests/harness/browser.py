@@ -113,7 +113,7 @@ async def _finish(watched: Watched, request: pytest.FixtureRequest, *, failed: b
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):  # noqa: ANN201
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
     report = yield
     if report.when == "call" and report.failed:
         item.failed_call = True  # type: ignore[attr-defined]

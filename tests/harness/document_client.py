@@ -15,7 +15,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 from urllib.parse import urlencode
 
-import pytest
 import pytest_asyncio
 from pycrdt import Array, Doc, Map, Text, TransactionEvent
 from websockets.asyncio.client import ClientConnection, connect

@@ -42,7 +42,15 @@ def variables(home: Path, test_id: str) -> dict[str, str]:
     }
 
 
-_REMOVED = ("JUPYTER_TOKEN", "JUPYTER_CONFIG_PATH", "JUPYTER_PATH", "JUPYTER_PREFER_ENV_PATH", "JPY_PARENT_PID", "JPY_SESSION_NAME", "DISPLAY")
+_REMOVED = (
+    "JUPYTER_TOKEN",
+    "JUPYTER_CONFIG_PATH",
+    "JUPYTER_PATH",
+    "JUPYTER_PREFER_ENV_PATH",
+    "JPY_PARENT_PID",
+    "JPY_SESSION_NAME",
+    "DISPLAY",
+)
 
 
 def _enter(patch: pytest.MonkeyPatch, home: Path, test_id: str) -> None:

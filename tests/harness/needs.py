@@ -43,10 +43,12 @@ NEEDS: dict[str, Need] = {
     "linux": Need(lambda: sys.platform == "linux", "only Linux has this", ci=True),
     "root": Need(lambda: os.geteuid() == 0, "needs root", ci=True),
     "unprivileged": Need(lambda: os.geteuid() != 0 or shutil.which("setpriv") is not None, "needs setpriv to become another user", ci=True),
-    "unshare": Need(lambda: os.geteuid() == 0 and shutil.which("unshare") is not None, "needs root and unshare (apt install util-linux)", ci=True),
+    "unshare": Need(
+        lambda: os.geteuid() == 0 and shutil.which("unshare") is not None, "needs root and unshare (apt install util-linux)", ci=True
+    ),
     "git": Need(lambda: shutil.which("git") is not None, "no git: apt install git", ci=True),
     "make": Need(lambda: shutil.which("make") is not None, "no make: apt install make", ci=True),
-    "clone": Need(lambda: (Path(__file__).parents[2] / ".git").exists(), "only in a clone of the repository", ci=True),
+    "clone": Need((Path(__file__).parents[2] / ".git").exists, "only in a clone of the repository", ci=True),
     "real-notebooks": Need(
         lambda: bool(os.environ.get("HOMEPORT_NOTEBOOKS")), "HOMEPORT_NOTEBOOKS names no folder of real notebooks", ci=False
     ),

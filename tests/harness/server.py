@@ -26,8 +26,10 @@ from harness import logs
 READY = 30.0
 """Seconds a server has to answer on a busy machine; it takes well under one."""
 
-# "[W 2026-01-31 12:00:00,000 homeport.web] text": jupyter's one-letter levels; a traceback is always bad.
-_BAD_LINE = re.compile(r"^\[?(W|E|C|WARNING|ERROR|CRITICAL)\b|^Traceback \(most recent call last\)|(Error|Warning): |never awaited|never retrieved")
+# commands/log.py: "2026-01-31 12:00:00 WARNING homeport.web: text", a traceback on indented lines; without a log, Python's own.
+_BAD_LINE = re.compile(
+    r"^\d{4}-\d\d-\d\d [\d:]+ (WARNING|ERROR|CRITICAL)\b|^\s*Traceback \(most recent call last\)|Warning: |never (awaited|retrieved)"
+)
 
 
 def free_port() -> int:
@@ -86,7 +88,12 @@ class Server:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path), "PYTHONWARNINGS": "default", **self.environment},
+                env={
+                    **os.environ,
+                    "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+                    "PYTHONWARNINGS": "default",
+                    **self.environment,
+                },
             )
         await self._ready()
 
@@ -136,7 +143,9 @@ class Server:
         else:
             await stop_supervisor()
         bad = logs.unexpected([line for line in self.output().splitlines() if _BAD_LINE.search(line)], self.expected)
-        assert not bad, "Unexpected lines in the server's log:\n  " + "\n  ".join(bad[:20]) + f"\n--- the whole log\n{self.output()[-6000:]}"
+        assert not bad, (
+            "Unexpected lines in the server's log:\n  " + "\n  ".join(bad[:20]) + f"\n--- the whole log\n{self.output()[-6000:]}"
+        )
 
 
 async def stop_supervisor() -> None:

@@ -1,0 +1,110 @@
+"""The journey "Run a cell", in a real browser against a real kernel."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+from playwright.async_api import expect
+
+from harness import notebooks
+from harness.browser import OpenPage
+from harness.notebook_page import NotebookPage
+from harness.server import MakeServer, Server
+
+pytestmark = pytest.mark.needs("chromium")
+
+
+async def test_a_cell_runs_and_its_output_is_in_the_file(server: Server, open_page: OpenPage) -> None:
+    path = server.root / "first.ipynb"
+    notebooks.write(path, "print('Hello from', 6 * 7)", "1 + 1")
+    page = await NotebookPage(await open_page(server, "notebooks/first.ipynb")).loaded()
+    await page.cell(0).locator(".cell-source").click()
+    await page.page.keyboard.press("Shift+Enter")
+    await expect(page.cell(0)).to_contain_text("Hello from 42")
+    await page.page.keyboard.press("Control+Enter")
+    await expect(page.cell(1).locator(".cell-outputs")).to_have_text("2")
+    await page.finished()
+    saved = notebooks.read(path)
+    assert notebooks.stream_text(saved["cells"][0]) == "Hello from 42\n"
+    assert saved["cells"][1]["outputs"][0]["data"]["text/plain"] in ("2", ["2"])
+    assert [cell["execution_count"] for cell in saved["cells"]] == [1, 2]
+
+
+async def test_a_question_of_the_kernel_is_answered_on_the_page(server: Server, open_page: OpenPage) -> None:
+    notebooks.write(server.root / "ask.ipynb", "name = input('Who? ')\nprint('Hello', name)")
+    page = await NotebookPage(await open_page(server, "notebooks/ask.ipynb")).loaded()
+    await page.run_all()
+    field = page.cell(0).get_by_role("textbox", name="Who?")
+    await field.fill("Ada")
+    await field.press("Enter")
+    await expect(page.cell(0)).to_contain_text("Hello Ada")
+
+
+async def test_an_error_stops_what_waits_behind_it(server: Server, open_page: OpenPage) -> None:
+    path = server.root / "error.ipynb"
+    notebooks.write(path, "print('before')", "1 / 0", "print('after')")
+    page = await NotebookPage(await open_page(server, "notebooks/error.ipynb")).loaded()
+    await page.run_all()
+    await expect(page.cell(1)).to_contain_text("ZeroDivisionError")
+    await page.finished()
+    assert [len(cell["outputs"]) for cell in notebooks.read(path)["cells"]] == [1, 1, 0]
+
+
+async def test_an_endless_cell_is_interrupted(server: Server, open_page: OpenPage) -> None:
+    notebooks.write(server.root / "endless.ipynb", "import time\nprint('on my way')\nwhile True:\n    time.sleep(0.05)")
+    page = await NotebookPage(await open_page(server, "notebooks/endless.ipynb")).loaded()
+    await page.run_all()
+    await expect(page.cell(0)).to_contain_text("on my way")
+    await page.page.get_by_role("toolbar").get_by_role("button", name="Interrupt kernel").click()
+    await expect(page.cell(0)).to_contain_text("KeyboardInterrupt")
+
+
+async def test_a_reopened_page_shows_what_was_printed_while_nobody_looked(server: Server, open_page: OpenPage) -> None:
+    path = server.root / "long.ipynb"
+    notebooks.write(path, "import time\nfor i in range(30):\n    print('line', i)\n    time.sleep(0.05)")
+    page = await NotebookPage(await open_page(server, "notebooks/long.ipynb")).loaded()
+    await page.run_all()
+    await expect(page.cell(0)).to_contain_text("line 0")
+    context = page.page.context
+    await page.page.close()
+    again = await NotebookPage(await open_page(server, "notebooks/long.ipynb", context=context)).loaded()
+    await again.finished()
+    wanted = "".join(f"line {i}\n" for i in range(30))
+    assert (await again.stream_text(0)).rstrip("\n") == wanted.rstrip("\n")
+    assert notebooks.stream_text(notebooks.read(path)["cells"][0]) == wanted
+
+
+async def finished_on_disk(path: Path, seconds: float) -> notebooks.Notebook:
+    """The notebook once the file says that all of it has run: nobody looks at a page meanwhile."""
+    deadline = time.monotonic() + seconds
+    while not notebooks.finished(notebook := await asyncio.to_thread(notebooks.read, path)):
+        assert time.monotonic() < deadline, f"{path.name} was not finished within {seconds} s"
+        await asyncio.sleep(0.1)  # a file tells nobody that it changed
+    return notebook
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("name", sorted(path.name for path in notebooks.VENDORED.glob("*.ipynb")))
+async def test_run_all_with_the_tab_closed_right_after_the_click(
+    name: str, make_server: MakeServer, open_page: OpenPage, tmp_path: Path
+) -> None:
+    """The outputs in the file are those of nbclient."""
+    server = make_server(environment={"PYTHONHASHSEED": "0"})
+    shutil.copy(notebooks.VENDORED / name, server.root / name)
+    await server.start()
+    page = await NotebookPage(await open_page(server, f"notebooks/{name}")).loaded()
+    await page.press("Run all cells")
+    await page.state(waiting="0")
+    await page.page.close()
+    elsewhere = tmp_path / "nbclient"
+    elsewhere.mkdir()
+    reference = await asyncio.to_thread(notebooks.nbclient_run, notebooks.VENDORED / name, elsewhere, seconds=120)
+    ours = await finished_on_disk(server.root / name, 120)
+    if problems := notebooks.differences(ours, reference):
+        again = await asyncio.to_thread(notebooks.nbclient_run, notebooks.VENDORED / name, elsewhere, seconds=120)
+        problems = notebooks.differences(ours, reference, again)
+    assert not problems, "\n".join(problems)
