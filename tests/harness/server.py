@@ -26,10 +26,8 @@ from harness import logs
 READY = 30.0
 """Seconds a server has to answer on a busy machine; it takes well under one."""
 
-# commands/log.py: "2026-01-31 12:00:00 WARNING homeport.web: text", a traceback on indented lines; without a log, Python's own.
-_BAD_LINE = re.compile(
-    r"^\d{4}-\d\d-\d\d [\d:]+ (WARNING|ERROR|CRITICAL)\b|^\s*Traceback \(most recent call last\)|Warning: |never (awaited|retrieved)"
-)
+# commands/log.py: "[W 2026-01-31 12:00:00 homeport.web] text", a traceback on indented lines; without a log, Python's own.
+_BAD_LINE = re.compile(r"^\[[WEC] \d{4}-|^\s*Traceback \(most recent call last\)|Warning: |never (awaited|retrieved)")
 
 
 def free_port() -> int:
