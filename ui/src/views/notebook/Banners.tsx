@@ -26,6 +26,7 @@ export function Banners({ page }: { page: Page }): JSX.Element {
           runs wait.
         </Banner>
       )}
+      <SaveFailed page={page} />
       <DeadKernel page={page} />
       {page.readOnly && (
         <Banner>This notebook is read-only here: it can be read and run, and changes are not kept.</Banner>
@@ -43,6 +44,17 @@ export function Banners({ page }: { page: Page }): JSX.Element {
         </Banner>
       ))}
     </div>
+  );
+}
+
+function SaveFailed({ page }: { page: Page }): JSX.Element | null {
+  const { state, error } = page.server.save.value;
+  if (state !== "failed") return null;
+  return (
+    <Banner level="error" actions={<Button onClick={() => act(page, "save")}>Try now</Button>}>
+      <strong>The file cannot be saved{error ? `: ${error}` : ""}.</strong> The old file is as it was; your work is kept
+      by the server, which goes on trying.
+    </Banner>
   );
 }
 

@@ -8,7 +8,17 @@ import { Banner, Button, IconButton, MenuButton } from "../common";
 import { act } from "./actions";
 import type { CellView } from "./cells";
 import { InputForms } from "./InputForms";
-import { DeleteIcon, DownIcon, InsertBelowIcon, MoreIcon, RunIcon, StopIcon, UpIcon } from "./icons";
+import {
+  DeleteIcon,
+  DoneIcon,
+  DownIcon,
+  EditIcon,
+  InsertBelowIcon,
+  MoreIcon,
+  RunIcon,
+  StopIcon,
+  UpIcon,
+} from "./icons";
 import { MarkdownView } from "./MarkdownView";
 import { Outputs } from "./Outputs";
 import type { Page } from "./page";
@@ -206,23 +216,26 @@ function Conflict({ page, view }: { page: Page; view: CellView }): JSX.Element |
 /** What is often done with one cell, at its upper right corner while it is active or under the pointer. */
 function CellTools({ page, view }: { page: Page; view: CellView }): JSX.Element {
   const { type } = view.cell.value;
+  const rendered = type === "markdown" && !view.editing.value;
   const running = useComputed(() => page.server.runs.value.get(view.id)?.state === "running").value;
   const on = (action: Parameters<typeof act>[1]) => () => {
     if (!page.selected.peek().has(view.key)) page.select(view.key);
     act(page, action);
   };
   const run = (): void => {
-    page.select(view.key);
+    page.select(view.key, { focus: true });
     page.run([view]);
   };
   return (
     <div class="cell-tools">
       {type === "code" && running ? (
         <IconButton label="Interrupt this cell" icon={StopIcon} onClick={on("interrupt")} tabIndex={-1} />
+      ) : rendered ? (
+        <IconButton label="Edit this cell" icon={EditIcon} onClick={() => page.editCell(view.key)} tabIndex={-1} />
       ) : (
         <IconButton
-          label={type === "code" ? "Run this cell" : "Show this cell"}
-          icon={RunIcon}
+          label={type === "code" ? "Run this cell" : "Leave this cell's editor"}
+          icon={type === "code" ? RunIcon : DoneIcon}
           onClick={run}
           tabIndex={-1}
         />

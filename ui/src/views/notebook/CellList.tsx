@@ -1,4 +1,5 @@
 /** The list of cells, with the keys that act on it. */
+import { useSignalEffect } from "@preact/signals";
 import type { JSX } from "preact";
 import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
 import { Button } from "../common";
@@ -12,6 +13,7 @@ export function CellList({ page }: { page: Page }): JSX.Element {
   const views = page.cells.value;
   const list = useRef<HTMLElement>(null);
   useKeys(page);
+  useEditedAnchor(page, list);
   // Moving an element in the list takes the focus from it: give it back, wherever the move came from.
   const focused = list.current?.contains(document.activeElement) ? document.activeElement : null;
   useLayoutEffect(() => {
@@ -41,6 +43,27 @@ export function CellList({ page }: { page: Page }): JSX.Element {
       )}
     </section>
   );
+}
+
+/**
+ * While somebody writes, the cell they write in stays where it is, whatever grows above it. Otherwise the browser holds
+ * the first cell that is seen, so that a run shows its outputs below the cell that was run.
+ */
+function useEditedAnchor(page: Page, list: { current: HTMLElement | null }): void {
+  useSignalEffect(() => {
+    const key = page.mode.value === "edit" ? page.active.value : "";
+    const element = page.views.value.get(key)?.element;
+    const anchor = (seen: boolean): void => {
+      list.current?.classList.toggle("anchor-edited", seen);
+    };
+    if (!element) {
+      anchor(false);
+      return;
+    }
+    const observer = new IntersectionObserver((entries) => anchor(entries.at(-1)?.isIntersecting ?? false));
+    observer.observe(element);
+    return () => observer.disconnect();
+  });
 }
 
 /** Listens to the whole page: command keys also count when nothing has the focus, editor keys before the editor sees them. */

@@ -179,8 +179,8 @@ const KERNEL_WORDS: Record<Kernel["state"], string> = {
 
 function KernelChip({ page }: { page: Page }): JSX.Element {
   const kernel = page.server.kernel.value;
-  const name = kernel?.display_name || kernel?.name || "No kernel";
-  const state = kernel ? KERNEL_WORDS[kernel.state] : "starts with the first run";
+  const name = kernel?.display_name || kernel?.name || page.kernelName.value || "No kernel";
+  const state = kernel ? KERNEL_WORDS[kernel.state] : "not started";
   const items = (): MenuItem[] => [
     {
       label: "Interrupt kernel",
@@ -216,7 +216,7 @@ function KernelChip({ page }: { page: Page }): JSX.Element {
     >
       <span class="dot" />
       <span class="chip-text kernel-name">{name}</span>
-      {kernel && kernel.state !== "idle" && <span class="chip-text kernel-state">{state}</span>}
+      {kernel?.state !== "idle" && <span class="chip-text kernel-state">{state}</span>}
     </MenuButton>
   );
 }

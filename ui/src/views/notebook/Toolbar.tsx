@@ -1,6 +1,7 @@
 /** The toolbar: buttons for what is done most, menus for the rest. On a narrow screen the buttons go into the menus. */
 import { useComputed } from "@preact/signals";
 import type { JSX } from "preact";
+import { useEffect, useRef } from "preact/hooks";
 import type { CellType } from "../../model/schema";
 import { chooseTheme, chosenTheme } from "../../theme/theme";
 import { IconButton, type IconNode, MenuButton, type MenuItem } from "../common";
@@ -142,10 +143,43 @@ function TypeChoice({ page }: { page: Page }): JSX.Element {
   );
 }
 
+/** One stop of the Tab key for the whole bar; the arrow keys walk in it. */
+function useRoving(): { current: HTMLDivElement | null } {
+  const bar = useRef<HTMLDivElement>(null);
+  useEffect(() => {
+    const element = bar.current;
+    if (!element) return;
+    const all = (): HTMLElement[] => [...element.querySelectorAll<HTMLElement>("button:not(:disabled), select")];
+    const stopAt = (stop: Element | undefined): void => {
+      for (const each of all()) each.tabIndex = each === stop ? 0 : -1;
+    };
+    const pressed = (event: KeyboardEvent): void => {
+      const seen = all().filter((each) => each.offsetParent !== null);
+      const at = seen.indexOf(event.target as HTMLElement);
+      if (at < 0) return;
+      const steps: Record<string, number> = { ArrowLeft: at - 1, ArrowRight: at + 1, Home: 0, End: seen.length - 1 };
+      const next = steps[event.key];
+      if (next === undefined) return;
+      event.preventDefault();
+      seen[(next + seen.length) % seen.length]?.focus();
+    };
+    const focused = (event: FocusEvent): void => stopAt(event.target as Element);
+    stopAt(all()[0]);
+    element.addEventListener("keydown", pressed);
+    element.addEventListener("focusin", focused);
+    return () => {
+      element.removeEventListener("keydown", pressed);
+      element.removeEventListener("focusin", focused);
+    };
+  }, []);
+  return bar;
+}
+
 export function Toolbar({ page }: { page: Page }): JSX.Element {
   const empty = page.clipboard.value.length === 0;
+  const bar = useRoving();
   return (
-    <div class="toolbar" role="toolbar" aria-label="Notebook">
+    <div ref={bar} class="toolbar" role="toolbar" aria-label="Notebook">
       <div class="tools">
         <Tool page={page} action="run-and-advance" icon={RunIcon} />
         <Tool page={page} action="run-all" icon={RunAllIcon} />

@@ -2,6 +2,7 @@
 export {
   ArrowDown as DownIcon,
   ArrowUp as UpIcon,
+  Check as DoneIcon,
   ChevronLeft as BackIcon,
   CirclePlus as InsertBelowIcon,
   ClipboardPaste as PasteIcon,
@@ -12,6 +13,7 @@ export {
   Keyboard as KeyboardIcon,
   ListOrdered as QueueIcon,
   Menu as MenuIcon,
+  Pencil as EditIcon,
   Play as RunIcon,
   Plus as PlusIcon,
   Power as ShutDownIcon,

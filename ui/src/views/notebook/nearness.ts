@@ -4,6 +4,7 @@
  * height, so a notebook of thousands of cells costs what a short one costs.
  */
 import type { CellView } from "./cells";
+import { ScrollKeeper } from "./scroll_keeper";
 
 /** Cells that keep their contents (outputs, painted code) although they are far away. */
 const KEPT = 80;
@@ -20,6 +21,7 @@ export class Nearness {
   private readonly mounts = new Set<() => void>();
   private frame = 0;
   private timer: ReturnType<typeof setTimeout> | undefined;
+  private readonly keeper = new ScrollKeeper(edge);
   private scrolledAt = Number.NEGATIVE_INFINITY;
 
   constructor() {
@@ -37,8 +39,10 @@ export class Nearness {
     this.observer ??= new IntersectionObserver((entries) => this.crossed(entries), { rootMargin: "100% 0px" });
     this.byElement.set(element, view);
     this.observer.observe(element);
+    this.keeper.watch(element);
     return () => {
       this.observer?.unobserve(element);
+      this.keeper.unwatch(element);
       this.order.delete(view);
     };
   }
@@ -93,4 +97,10 @@ export class Nearness {
       view.shown.value = false;
     }
   }
+}
+
+/** Above this nothing may move what is below: the top of the cell that is being edited, else the foot of the page's head. */
+function edge(): number {
+  const edited = document.querySelector(".anchor-edited > .is-editing");
+  return edited?.getBoundingClientRect().top ?? document.querySelector(".notebook-head")?.clientHeight ?? 0;
 }

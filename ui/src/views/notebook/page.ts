@@ -6,7 +6,7 @@ import { batch, computed, effect, type ReadonlySignal, signal } from "@preact/si
 import type * as EditorModule from "../../editor/editor";
 import type { PageConfig } from "../../main/config";
 import type { Notebook } from "../../model/notebook";
-import type { CellJson } from "../../model/schema";
+import { type CellJson, isObject } from "../../model/schema";
 import type { DocumentSync } from "../../model/sync";
 import { type Link, type LinkView, newId } from "../../net/link";
 import { type Rest, rest } from "../../net/rest";
@@ -32,6 +32,8 @@ export class Page {
   readonly views = signal<CellViews>(null as unknown as CellViews);
   readonly editorModule = signal<typeof EditorModule | null>(null);
   readonly language = signal("python");
+  /** The kernel that the notebook asks for, while none runs. */
+  readonly kernelName = signal("");
   readonly active = signal("");
   /** The other end of the selection; the same as `active` when one cell is selected. */
   readonly anchor = signal("");
@@ -224,10 +226,16 @@ export class Page {
         this.loaded.value = true;
       });
     } else this.loaded.value = this.sync.loaded;
-    this.language.value = this.notebook.language;
+    this.readMetadata();
     this.notebook.observe((change) => {
-      if (change.metadata) this.language.value = this.notebook.language;
+      if (change.metadata) this.readMetadata();
     });
+  }
+
+  private readMetadata(): void {
+    this.language.value = this.notebook.language;
+    const { kernelspec } = this.notebook.metadata;
+    this.kernelName.value = isObject(kernelspec) ? String(kernelspec.display_name || kernelspec.name || "") : "";
   }
 }
 
