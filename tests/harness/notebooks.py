@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -66,6 +68,19 @@ def finished(notebook: Notebook) -> bool:
     if any(output["output_type"] == "error" for cell in cells for output in cell["outputs"]):
         return True
     return all("shell.execute_reply" in cell["metadata"].get("execution", {}) for cell in cells)
+
+
+async def finished_on_disk(path: Path, seconds: float) -> Notebook:
+    """Wait until the file says that all of it has run; nobody needs to look at a page meanwhile.
+
+    Raises:
+        AssertionError: not within ``seconds``.
+    """
+    deadline = time.monotonic() + seconds
+    while not finished(notebook := await asyncio.to_thread(read, path)):
+        assert time.monotonic() < deadline, f"{path.name} was not finished within {seconds} s"
+        await asyncio.sleep(0.1)  # a file tells nobody that it changed
+    return notebook
 
 
 def comparable(cell: Notebook) -> list[Output]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import time
 from pathlib import Path
 
 import pytest
@@ -78,15 +77,6 @@ async def test_a_reopened_page_shows_what_was_printed_while_nobody_looked(server
     assert notebooks.stream_text(notebooks.read(path)["cells"][0]) == wanted
 
 
-async def finished_on_disk(path: Path, seconds: float) -> notebooks.Notebook:
-    """The notebook once the file says that all of it has run: nobody looks at a page meanwhile."""
-    deadline = time.monotonic() + seconds
-    while not notebooks.finished(notebook := await asyncio.to_thread(notebooks.read, path)):
-        assert time.monotonic() < deadline, f"{path.name} was not finished within {seconds} s"
-        await asyncio.sleep(0.1)  # a file tells nobody that it changed
-    return notebook
-
-
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", sorted(path.name for path in notebooks.VENDORED.glob("*.ipynb")))
 async def test_run_all_with_the_tab_closed_right_after_the_click(
@@ -103,7 +93,7 @@ async def test_run_all_with_the_tab_closed_right_after_the_click(
     elsewhere = tmp_path / "nbclient"
     elsewhere.mkdir()
     reference = await asyncio.to_thread(notebooks.nbclient_run, notebooks.VENDORED / name, elsewhere, seconds=120)
-    ours = await finished_on_disk(server.root / name, 120)
+    ours = await notebooks.finished_on_disk(server.root / name, 120)
     if problems := notebooks.differences(ours, reference):
         again = await asyncio.to_thread(notebooks.nbclient_run, notebooks.VENDORED / name, elsewhere, seconds=120)
         problems = notebooks.differences(ours, reference, again)
