@@ -17,6 +17,8 @@ export type HtmlKind = "embedded" | "isolated" | "frame";
 const ACTIVE =
   /<(?:script|iframe|object|embed|applet|frame|frameset|form|input|select|textarea|button|link|meta|base)\b|<[^>]*[\s"'/]on[a-z]+\s*=|<use\b/i;
 const STYLE = /<style\b/i;
+/** A sheet ends at the first end tag, whatever is in it: so does the HTML parser see it. */
+const STYLE_ELEMENT = /<style\b[^>]*>([\s\S]*?)<\/style[^>]*>/gi;
 /** The sheet that pandas puts before every table; our own table style does the same. */
 const PANDAS_STYLE = /<style scoped>\s*\.dataframe [\s\S]*?<\/style>/g;
 /** Comments hide nothing from a browser, but the word "script" in one makes nothing active. */
@@ -58,8 +60,7 @@ function isolated(html: string, resolve: (url: string, use: "link" | "image") =>
   // The sheet may style its host as it likes (:host { position: fixed }); the box around it, which is ours, keeps it in.
   const host = element("div");
   const root = host.attachShadow({ mode: "open" });
-  const parsed = new DOMParser().parseFromString(html, "text/html");
-  const css = [...parsed.querySelectorAll("style")].map((sheet) => sheet.textContent ?? "").join("\n");
+  const css = [...html.matchAll(STYLE_ELEMENT)].map((match) => match[1] ?? "").join("\n");
   // Constructed sheets are allowed by a Content-Security-Policy that refuses <style>; they cannot @import.
   const sheets = [ISOLATED_BASE, css].map((text) => {
     const sheet = new CSSStyleSheet();
@@ -67,7 +68,7 @@ function isolated(html: string, resolve: (url: string, use: "link" | "image") =>
     return sheet;
   });
   root.adoptedStyleSheets = sheets;
-  root.append(sanitize(html, { place: "isolated", resolve }));
+  root.append(sanitize(html.replace(STYLE_ELEMENT, ""), { place: "isolated", resolve }));
   return element("div", { class: "output-isolated" }, host);
 }
 

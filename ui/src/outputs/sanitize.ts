@@ -41,6 +41,13 @@ const KNOWN_CLASSES =
 /** The prefix that keeps ids of outputs apart from ours; DOMPurify's own choice. */
 export const ID_PREFIX = "user-content-";
 
+/**
+ * Parsing a `style` attribute makes the browser complain about our Content-Security-Policy, so it is parsed under this name.
+ */
+const STYLE = "data-homeport-style";
+const TAG = /<[a-z][^<>]*>/gi;
+const STYLE_IN_TAG = /(\s|["'/])style(\s*=)/gi;
+
 const CONFIG = {
   USE_PROFILES: { html: true, svg: true, svgFilters: true },
   FORBID_TAGS: FORBIDDEN_TAGS,
@@ -59,6 +66,9 @@ const CONFIG = {
   ],
   // The web, mail, a cell's attachments, and what is relative. DOMPurify allows data: for images, audio and video by itself.
   ALLOWED_URI_REGEXP: /^(?:(?:https?|mailto|tel|attachment):|[^a-z]|[a-z+.-]+(?:[^a-z+.\-:]|$))/i,
+  ADD_ATTR: [STYLE],
+  // It is not an address; restyle() decides about it.
+  ADD_URI_SAFE_ATTR: [STYLE],
   ALLOW_DATA_ATTR: false,
   SANITIZE_DOM: true,
   SANITIZE_NAMED_PROPS: true,
@@ -69,7 +79,8 @@ const CONFIG = {
 export function sanitize(html: string, options: SanitizeOptions): DocumentFragment {
   const isolated = options.place === "isolated";
   // Ids of a shadow tree cannot clobber anything, and its style sheet may need them.
-  const fragment = DOMPurify.sanitize(html, {
+  const renamed = html.replace(TAG, (tag) => tag.replace(STYLE_IN_TAG, `$1${STYLE}$2`));
+  const fragment = DOMPurify.sanitize(renamed, {
     ...CONFIG,
     SANITIZE_NAMED_PROPS: !isolated,
   }) as unknown as DocumentFragment;
@@ -91,8 +102,9 @@ const ESCAPING =
  * parsing, and some properties are not wanted.
  */
 function restyle(node: HTMLElement | SVGElement): void {
-  const wanted = node.getAttribute("style");
+  const wanted = node.getAttribute(STYLE) ?? node.getAttribute("style");
   if (wanted === null) return;
+  node.removeAttribute(STYLE);
   node.removeAttribute("style");
   const scratch = document.createElement("span").style;
   scratch.cssText = wanted;

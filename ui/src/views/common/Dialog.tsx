@@ -1,5 +1,5 @@
 import { type ComponentChildren, type JSX, render } from "preact";
-import { useEffect, useId, useLayoutEffect, useRef } from "preact/hooks";
+import { useId, useLayoutEffect, useRef } from "preact/hooks";
 import { Button, IconButton } from "./Button";
 import { CloseIcon } from "./icons";
 
@@ -18,6 +18,7 @@ export interface DialogProps {
 export function Dialog({ title, onClose, children, actions, wide }: DialogProps): JSX.Element {
   const element = useRef<HTMLDialogElement>(null);
   const titleId = useId();
+  // At once, not after the next paint: what is typed right after the key that opened it belongs in here.
   useLayoutEffect(() => {
     const dialog = element.current;
     const before = document.activeElement;
@@ -57,7 +58,7 @@ export function Dialog({ title, onClose, children, actions, wide }: DialogProps)
 export interface Question<Answer extends string> {
   title: string;
   text: ComponentChildren;
-  /** From the safest to the most likely; the last one is drawn as the main one and has the focus unless it is a danger. */
+  /** From the safest to the most likely; the last one is drawn as the main one. It has the focus, or the first one when the last is a danger. */
   choices: readonly { value: Answer; label: string; danger?: boolean }[];
 }
 
@@ -67,6 +68,8 @@ export interface Question<Answer extends string> {
  * @returns the chosen value, or null when the dialog was closed without choosing.
  */
 export function ask<Answer extends string>(question: Question<Answer>): Promise<Answer | null> {
+  const dangerous = question.choices.at(-1)?.danger === true;
+  const focused = dangerous ? 0 : question.choices.length - 1;
   return show<Answer>((done) => (
     <Dialog
       title={question.title}
@@ -75,12 +78,7 @@ export function ask<Answer extends string>(question: Question<Answer>): Promise<
         const main = index === question.choices.length - 1;
         const variant = choice.danger ? "danger" : main ? "primary" : "plain";
         return (
-          <Button
-            key={choice.value}
-            variant={variant}
-            autofocus={main && !choice.danger}
-            onClick={() => done(choice.value)}
-          >
+          <Button key={choice.value} variant={variant} autofocus={index === focused} onClick={() => done(choice.value)}>
             {choice.label}
           </Button>
         );
@@ -136,7 +134,7 @@ function TextQuestion({
   const formId = useId();
   const inputId = useId();
   // Only when the dialog opens.
-  useEffect(() => {
+  useLayoutEffect(() => {
     input.current?.focus();
     input.current?.setSelectionRange(0, select ?? value.length);
   }, []);

@@ -1,5 +1,5 @@
 import type { ComponentChildren, JSX } from "preact";
-import { useEffect, useId, useRef, useState } from "preact/hooks";
+import { useId, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { Icon, type IconNode } from "./Icon";
 import { CheckIcon, ChevronDownIcon } from "./icons";
 
@@ -102,7 +102,7 @@ export function MenuList({ id, label, items, anchor, close }: MenuListProps): JS
   const list = useRef<HTMLDivElement>(null);
 
   // Once: a menu is made anew each time it opens.
-  useEffect(() => {
+  useLayoutEffect(() => {
     const element = list.current;
     if (!element || !anchor.current) return;
     element.showPopover?.();
@@ -226,14 +226,15 @@ function nextRow(all: HTMLElement[], focused: HTMLElement, key: string): HTMLEle
   );
 }
 
-/** Below the button and aligned with its left edge; moved so that it stays in the window. */
+/** Below the button and aligned with its left edge; where there is no room, above it or with its right edge. */
 function place(menu: HTMLElement, anchor: HTMLElement): void {
   const margin = 8;
   const at = anchor.getBoundingClientRect();
   const { offsetWidth: width, offsetHeight: height } = menu;
   const below = at.bottom + 4;
   const top = below + height + margin <= innerHeight ? below : Math.max(margin, at.top - height - 4);
-  const left = Math.max(margin, Math.min(at.left, innerWidth - width - margin));
+  const fits = at.left + width + margin <= innerWidth;
+  const left = Math.max(margin, fits ? at.left : Math.min(at.right, innerWidth - margin) - width);
   menu.style.top = `${top}px`;
   menu.style.left = `${left}px`;
 }

@@ -1,12 +1,14 @@
 /** The login page: one field, and where to find what goes into it. A plain form: the browser posts it, scripts or not. */
 import type { JSX } from "preact";
-import { useRef } from "preact/hooks";
+import { useEffect, useRef } from "preact/hooks";
 import type { PageConfig } from "../../main/config";
 import { xsrfToken } from "../../net/rest";
 import { Banner, Button, Mark, ThemeMenu } from "../common";
 
 export function LoginPage({ config }: { config: PageConfig }): JSX.Element {
   const field = useRef<HTMLInputElement>(null);
+  // Browsers heed "autofocus" in the first HTML only.
+  useEffect(() => field.current?.focus(), []);
   const byPassword = config.login === "password";
   const what = byPassword ? "Password" : "Token";
   return (
@@ -39,7 +41,6 @@ export function LoginPage({ config }: { config: PageConfig }): JSX.Element {
               type="password"
               autocomplete="current-password"
               required
-              autofocus
               spellcheck={false}
             />
           </label>

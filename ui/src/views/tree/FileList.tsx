@@ -6,9 +6,9 @@
  */
 // biome-ignore-all lint/a11y/useSemanticElements: parts of a <table> cannot have content-visibility
 // biome-ignore-all lint/a11y/useFocusableInteractive: the buttons in the column headers have the focus, not the headers
-import { useComputed, useSignal, useSignalEffect } from "@preact/signals";
-import type { JSX, VNode } from "preact";
-import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
+import { useSignal, useSignalEffect } from "@preact/signals";
+import { Component, createElement, type JSX, type VNode } from "preact";
+import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import type { Entry } from "../../net/jupyter";
 import { sizeText } from "../../outputs/dom";
 import { Icon, type IconNode, MenuList } from "../common";
@@ -19,7 +19,6 @@ import {
   FileIcon,
   FolderIcon,
   ImageFileIcon,
-  MoreIcon,
   NotebookIcon,
   TableFileIcon,
   TextFileIcon,
@@ -30,9 +29,9 @@ import type { Folder } from "./folder";
 import { fullTime, type SortKey, timeAgo } from "./listing";
 import type { Places } from "./places";
 
-/** Rows of one block; the first blocks are drawn at once, the others when the page has time. */
-const BLOCK = 100;
-const AT_ONCE = 2;
+/** Rows of one block; the first block is drawn at once, the others one by one when the page has time. */
+const BLOCK = 50;
+const AT_ONCE = 1;
 
 export interface FileListProps {
   folder: Folder;
@@ -48,16 +47,16 @@ export function FileList({ folder, places, go }: FileListProps): JSX.Element {
   const shown = folder.shown.value;
 
   useSignalEffect(() => {
-    const needed = Math.ceil(folder.shown.value.length / BLOCK);
-    if (blocks.value >= needed) return undefined;
-    const timer = setTimeout(() => {
-      blocks.value += 5;
-    });
-    return () => clearTimeout(timer);
-  });
-  useEffect(() => {
+    // Other entries, another order: again from the first block.
+    folder.shown.value;
     blocks.value = AT_ONCE;
-  }, [folder.path.value, blocks]);
+  });
+  useSignalEffect(() => {
+    if (blocks.value * BLOCK >= folder.shown.value.length) return undefined;
+    return whenIdle(() => {
+      blocks.value += 1;
+    });
+  });
   // Some row must be reachable with Tab; which one depends on what was drawn.
   useLayoutEffect(() => {
     if (table.current && !table.current.querySelector('.row-name[tabindex="0"]'))
@@ -84,6 +83,19 @@ export function FileList({ folder, places, go }: FileListProps): JSX.Element {
     const entry = entryAt(box);
     if (entry) folder.toggle(entry.path, box.checked);
   };
+  /** Deletes what is selected, or this entry; the focus then goes to what has taken its place. */
+  const removeAt = async (entry: Entry) => {
+    const index = folder.shown.value.indexOf(entry);
+    const removed = await remove(folder, folder.selected.value.has(entry.path) ? folder.chosen.value : [entry]);
+    if (!removed || folder.shown.value.length === 0) return;
+    const next = Math.min(index, folder.shown.value.length - 1);
+    activate(table.current?.querySelector<HTMLElement>(`.row[data-index="${next}"]`) ?? null, true);
+  };
+  // The full time, made when it is looked at: making thousands takes longer than drawing the list.
+  const onPointerOver = (event: PointerEvent) => {
+    const time = (event.target as HTMLElement).closest("time");
+    if (time) time.title = fullTime(time.dateTime);
+  };
   const onKeyDown = (event: KeyboardEvent) => {
     const target = event.target as HTMLElement;
     const entry = entryAt(target);
@@ -91,14 +103,16 @@ export function FileList({ folder, places, go }: FileListProps): JSX.Element {
     const next = nextRow(target.closest(".row"), event.key);
     if (next) activate(next, true);
     else if (event.key === "F2") void rename(folder, entry);
-    else if (event.key === "Delete")
-      void remove(folder, folder.selected.value.has(entry.path) ? folder.chosen.value : [entry]);
+    else if (event.key === "Delete") void removeAt(entry);
     else if (event.key === " " && target.matches(".row-name")) folder.toggle(entry.path);
     else if (event.key === "Backspace" && folder.path.value) go(folder.path.value.split("/").slice(0, -1).join("/"));
     else return;
     event.preventDefault();
   };
 
+  const selected = folder.selected.value;
+  const sessions = folder.sessionByPath.value;
+  const now = folder.now.value;
   const drawn: VNode[] = [];
   for (let block = 0; block < Math.min(blocks.value, Math.ceil(shown.length / BLOCK)); block += 1) {
     const entries = shown.slice(block * BLOCK, (block + 1) * BLOCK);
@@ -110,7 +124,15 @@ export function FileList({ folder, places, go }: FileListProps): JSX.Element {
         style={{ containIntrinsicBlockSize: `auto calc(${entries.length} * var(--row-height))` }}
       >
         {entries.map((entry, index) => (
-          <Row key={entry.path} entry={entry} index={block * BLOCK + index} folder={folder} places={places} />
+          <Row
+            key={entry.path}
+            entry={entry}
+            index={block * BLOCK + index}
+            href={places.open(entry)}
+            selected={selected.has(entry.path)}
+            ago={timeAgo(entry.last_modified, now)}
+            state={sessions.get(entry.path)?.kernel?.execution_state ?? null}
+          />
         ))}
       </div>,
     );
@@ -128,8 +150,10 @@ export function FileList({ folder, places, go }: FileListProps): JSX.Element {
         onClick={onClick}
         onChange={onChange}
         onKeyDown={onKeyDown}
+        onPointerOver={onPointerOver}
         onFocusIn={(event) => activate((event.target as HTMLElement).closest(".row"))}
       >
+        <IconSheet />
         <Header folder={folder} />
         {drawn}
       </div>
@@ -206,73 +230,103 @@ function Header({ folder }: { folder: Folder }): JSX.Element {
 interface RowProps {
   entry: Entry;
   index: number;
-  folder: Folder;
-  places: Places;
+  href: string;
+  selected: boolean;
+  /** "2 hours ago" */
+  ago: string;
+  /** Of the notebook's kernel; null when none runs. */
+  state: string | null;
 }
 
-function Row({ entry, index, folder, places }: RowProps): JSX.Element {
-  const selected = useComputed(() => folder.selected.value.has(entry.path));
-  const ago = useComputed(() => timeAgo(entry.last_modified, folder.now.value));
-  const state = useComputed(() => folder.sessionByPath.value.get(entry.path)?.kernel?.execution_state ?? null);
-  const broken = entry.type === "broken";
-  const icon = iconOf(entry);
-  const name = (
-    <>
-      <span class={`row-icon row-icon-${entry.type}`}>
-        <Icon icon={icon} size={20} />
-      </span>
-      <span class="row-text">
+/** There may be thousands: few elements each, and drawn again only when something about them changed. */
+class Row extends Component<RowProps> {
+  override shouldComponentUpdate(next: RowProps): boolean {
+    const now = this.props;
+    return (Object.keys(next) as (keyof RowProps)[]).some((name) => next[name] !== now[name]);
+  }
+
+  override render({ entry, index, href, selected, ago, state }: RowProps): JSX.Element {
+    const name = (
+      <>
+        <RowIcon name={iconOf(entry)} />
         <span class="row-title">{entry.name}</span>
-        <span class="row-details" aria-hidden="true">
-          {ago}
-          {entry.size !== null && ` · ${sizeText(entry.size)}`}
+      </>
+    );
+    return (
+      <div class="row" role="row" tabIndex={-1} aria-rowindex={index + 2} data-index={index} data-selected={selected}>
+        <span role="cell" class="cell-check">
+          <input type="checkbox" tabIndex={-1} aria-label={`Select ${entry.name}`} checked={selected} />
         </span>
-      </span>
-    </>
-  );
-  return (
-    <div class="row" role="row" tabIndex={-1} aria-rowindex={index + 2} data-index={index} data-selected={selected}>
-      <span role="cell" class="cell-check">
-        <input type="checkbox" tabIndex={-1} aria-label={`Select ${entry.name}`} checked={selected} />
-      </span>
-      <span role="cell" class="cell-name">
-        {broken ? (
-          <span
-            class="row-name"
-            tabIndex={-1}
-            title="This link leads to something that does not exist or cannot be read."
-          >
-            {name}
-            <span class="badge badge-warning">Broken link</span>
-          </span>
-        ) : (
-          <a class="row-name" tabIndex={-1} href={places.open(entry)}>
-            {name}
-          </a>
-        )}
-        {state.value !== null && <KernelBadge state={state.value} />}
-      </span>
-      <span role="cell" class="cell-modified">
-        <time dateTime={entry.last_modified} title={fullTime(entry.last_modified)}>
+        <span role="cell" class="cell-name">
+          {entry.type === "broken" ? (
+            <span
+              class="row-name"
+              tabIndex={-1}
+              title="This link leads to something that does not exist or cannot be read."
+            >
+              {name}
+              <span class="badge badge-warning">Broken link</span>
+            </span>
+          ) : (
+            <a class="row-name" tabIndex={-1} href={href}>
+              {name}
+            </a>
+          )}
+          {state !== null && <KernelBadge state={state} />}
+        </span>
+        <time role="cell" class="cell-modified" dateTime={entry.last_modified}>
           {ago}
         </time>
-      </span>
-      <span role="cell" class="cell-size">
-        {entry.size === null ? "" : sizeText(entry.size)}
-      </span>
-      <span role="cell" class="cell-more">
-        <button
-          type="button"
-          class="button icon-button button-quiet row-more"
-          tabIndex={-1}
-          aria-haspopup="menu"
-          aria-label={`Actions for ${entry.name}`}
-          title="Actions"
-        >
-          <Icon icon={MoreIcon} />
-        </button>
-      </span>
-    </div>
+        <span role="cell" class="cell-size">
+          {entry.size === null ? "" : sizeText(entry.size)}
+        </span>
+        <span role="cell" class="cell-more">
+          <button
+            type="button"
+            class="row-more"
+            tabIndex={-1}
+            aria-haspopup="menu"
+            aria-label={`Actions for ${entry.name}`}
+          >
+            ⋯
+          </button>
+        </span>
+      </div>
+    );
+  }
+}
+
+/** An icon that is drawn once in the page ({@link IconSheet}) and referred to by each row. */
+function RowIcon({ name }: { name: RowIconName }): JSX.Element {
+  return (
+    <svg class={`row-icon row-icon-${name}`} aria-hidden="true">
+      <use href={`#row-icon-${name}`} />
+    </svg>
+  );
+}
+
+const ROW_ICONS = {
+  directory: FolderIcon,
+  notebook: NotebookIcon,
+  broken: BrokenIcon,
+  image: ImageFileIcon,
+  table: TableFileIcon,
+  code: CodeFileIcon,
+  text: TextFileIcon,
+  file: FileIcon,
+} satisfies Record<string, IconNode>;
+
+type RowIconName = keyof typeof ROW_ICONS;
+
+function IconSheet(): JSX.Element {
+  return (
+    <svg class="icon-sheet" aria-hidden="true">
+      {Object.entries(ROW_ICONS).map(([name, icon]) => (
+        <symbol key={name} id={`row-icon-${name}`} viewBox="0 0 24 24">
+          {icon.map(([tag, attributes], index) => createElement(tag, { ...attributes, key: index }))}
+        </symbol>
+      ))}
+    </svg>
   );
 }
 
@@ -289,21 +343,20 @@ export function KernelBadge({ state }: { state: string }): JSX.Element {
   return <span class={`badge badge-kernel badge-${state}`}>{STATES[state] ?? state}</span>;
 }
 
-function iconOf(entry: Entry): IconNode {
-  if (entry.type === "directory") return FolderIcon;
-  if (entry.type === "notebook") return NotebookIcon;
-  if (entry.type === "broken") return BrokenIcon;
+const ENDINGS: [RowIconName, RegExp][] = [
+  ["image", /^(?:png|jpe?g|gif|webp|svg|avif|bmp|tiff?|ico)$/],
+  ["table", /^(?:csv|tsv|parquet|feather|arrow|xlsx?|ods|db|sqlite)$/],
+  [
+    "code",
+    /^(?:py|pyi|ipy|r|jl|js|ts|tsx|jsx|c|h|cc|cpp|hpp|rs|go|java|rb|sh|bash|sql|html?|css|toml|ya?ml|json|xml|lua|f90)$/,
+  ],
+  ["text", /^(?:txt|md|rst|log|tex|pdf|docx?|odt)$/],
+];
+
+function iconOf(entry: Entry): RowIconName {
+  if (entry.type !== "file") return entry.type;
   const ending = entry.name.slice(entry.name.lastIndexOf(".") + 1).toLowerCase();
-  if (/^(?:png|jpe?g|gif|webp|svg|avif|bmp|tiff?|ico)$/.test(ending)) return ImageFileIcon;
-  if (/^(?:csv|tsv|parquet|feather|arrow|xlsx?|ods|db|sqlite)$/.test(ending)) return TableFileIcon;
-  if (
-    /^(?:py|pyi|ipy|r|jl|js|ts|tsx|jsx|c|h|cc|cpp|hpp|rs|go|java|rb|sh|bash|sql|html?|css|toml|ya?ml|json|xml|lua|f90)$/.test(
-      ending,
-    )
-  )
-    return CodeFileIcon;
-  if (/^(?:txt|md|rst|log|tex|pdf|docx?|odt)$/.test(ending)) return TextFileIcon;
-  return FileIcon;
+  return ENDINGS.find(([, pattern]) => pattern.test(ending))?.[0] ?? "file";
 }
 
 function plainClick(event: MouseEvent): boolean {
@@ -343,4 +396,14 @@ function sibling(
   const block = row?.parentElement?.[direction];
   const edge = direction === "nextElementSibling" ? block?.firstElementChild : block?.lastElementChild;
   return edge?.matches(".row") ? (edge as HTMLElement) : null;
+}
+
+/** Runs when the browser has nothing better to do, soon in any case. Returns "do not". */
+function whenIdle(run: () => void): () => void {
+  if (typeof requestIdleCallback === "function") {
+    const handle = requestIdleCallback(run, { timeout: 100 });
+    return () => cancelIdleCallback(handle);
+  }
+  const handle = setTimeout(run);
+  return () => clearTimeout(handle);
 }

@@ -28,9 +28,7 @@ export function Toolbar({ folder, uploads, places }: ToolbarProps): JSX.Element 
   return (
     <div class="toolbar">
       <NewNotebook folder={folder} places={places} />
-      <Button icon={NewFolderIcon} class="wide-label" aria-label="New folder" onClick={() => void createFolder(folder)}>
-        <span>New folder</span>
-      </Button>
+      <NewFolderButton folder={folder} />
       <UploadButton uploads={uploads} />
       <Filter folder={folder} />
     </div>
@@ -51,7 +49,7 @@ export function NewNotebook({ folder, places }: { folder: Folder; places: Places
         New notebook
       </Button>
       <MenuButton
-        label="Choose the kernel of a new notebook"
+        label="Choose a kernel"
         variant="primary"
         chevron
         disabled={choices.length === 0}
@@ -64,6 +62,14 @@ export function NewNotebook({ folder, places }: { folder: Folder; places: Places
         }
       />
     </div>
+  );
+}
+
+export function NewFolderButton({ folder }: { folder: Folder }): JSX.Element {
+  return (
+    <Button icon={NewFolderIcon} class="wide-label" aria-label="New folder" onClick={() => void createFolder(folder)}>
+      <span>New folder</span>
+    </Button>
   );
 }
 

@@ -11,7 +11,7 @@ import type { Folder } from "./folder";
 import { crumbs } from "./listing";
 import type { Places } from "./places";
 import { Running } from "./Running";
-import { NewNotebook, SelectionBar, Toolbar, UploadButton } from "./Toolbar";
+import { NewFolderButton, NewNotebook, SelectionBar, Toolbar, UploadButton } from "./Toolbar";
 import type { Upload, Uploads } from "./uploads";
 
 export interface TreePageProps {
@@ -113,20 +113,15 @@ interface FilesProps {
 function Files({ folder, uploads, places, go }: FilesProps): JSX.Element {
   const dropping = useDrop(uploads);
   const empty = folder.entries.value.length === 0 && folder.opening.value === null;
+  const selecting = folder.chosen.value.length > 0;
   const filtered = !empty && folder.shown.value.length === 0 && folder.filter.value.trim() !== "";
   return (
     <>
       <Breadcrumbs folder={folder} places={places} go={go} />
-      {folder.chosen.value.length > 0 ? (
-        <SelectionBar folder={folder} places={places} />
-      ) : (
-        <Toolbar folder={folder} uploads={uploads} places={places} />
-      )}
-      {empty ? (
-        <EmptyFolder folder={folder} uploads={uploads} places={places} />
-      ) : (
-        <FileList folder={folder} places={places} go={go} />
-      )}
+      {empty && <EmptyFolder folder={folder} uploads={uploads} places={places} />}
+      {!empty && selecting && <SelectionBar folder={folder} places={places} />}
+      {!empty && !selecting && <Toolbar folder={folder} uploads={uploads} places={places} />}
+      {!empty && <FileList folder={folder} places={places} go={go} />}
       {filtered && (
         <div class="empty">
           <p>No name here contains “{folder.filter.value.trim()}”.</p>
@@ -196,6 +191,7 @@ function EmptyFolder({ folder, uploads, places }: Omit<FilesProps, "go">): JSX.E
       <p>Start a notebook, or drop files anywhere on this page to upload them.</p>
       <div class="empty-actions">
         <NewNotebook folder={folder} places={places} />
+        <NewFolderButton folder={folder} />
         <UploadButton uploads={uploads} />
       </div>
     </div>

@@ -18,9 +18,10 @@ export async function rename(folder: Folder, entry: Entry): Promise<void> {
   if (name !== null) await folder.rename(entry, name);
 }
 
-export async function remove(folder: Folder, entries: readonly Entry[]): Promise<void> {
+/** Moves to the trash, if that is confirmed. @returns whether it was. */
+export async function remove(folder: Folder, entries: readonly Entry[]): Promise<boolean> {
   const [first] = entries;
-  if (!first) return;
+  if (!first) return false;
   const what = entries.length === 1 ? `“${first.name}”` : `${entries.length} items`;
   const running = entries.filter((entry) => folder.sessionByPath.value.has(entry.path)).length;
   const warning =
@@ -34,6 +35,7 @@ export async function remove(folder: Folder, entries: readonly Entry[]): Promise
     danger: true,
   });
   if (yes) await folder.remove(entries);
+  return yes;
 }
 
 export async function createFolder(folder: Folder): Promise<void> {
