@@ -131,9 +131,12 @@ class Story:
 def fault_row(request: pytest.FixtureRequest) -> Row:
     """This test's row of the table; its name is the first line of the test's docstring."""
     rows = request.config.stash.setdefault(_ROWS, [])
-    row = Row((request.node.function.__doc__ or request.node.name).strip().splitlines()[0].rstrip("."))
-    rows.append(row)
-    return row
+    name = (request.node.function.__doc__ or request.node.name).strip().splitlines()[0].rstrip(".")
+    found = next((row for row in rows if row.fault == name), None)
+    if found is None:
+        found = Row(name)
+        rows.append(found)
+    return found
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
