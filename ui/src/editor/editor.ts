@@ -154,7 +154,7 @@ export class CellEditor {
   }
 
   setLabel(label: string): void {
-    this.view.dispatch({ effects: this.name.reconfigure(EditorView.contentAttributes.of({ "aria-label": label })) });
+    this.view.dispatch({ effects: this.name.reconfigure(nameAttributes(label)) });
   }
 
   destroy(): void {
@@ -166,7 +166,7 @@ export class CellEditor {
       this.language.of(knownLanguage(options.language) ?? []),
       this.numbers.of(options.lineNumbers ? lineNumbers() : []),
       this.writable.of(EditorState.readOnly.of(options.readOnly)),
-      this.name.of(EditorView.contentAttributes.of({ "aria-label": options.label })),
+      this.name.of(nameAttributes(options.label)),
     ];
   }
 }
@@ -226,4 +226,9 @@ function sameLine(view: EditorView, a: number, b: number): boolean {
   const first = view.coordsAtPos(a);
   const second = view.coordsAtPos(b);
   return !first || !second || Math.abs(first.top - second.top) < 2;
+}
+
+/** The `tabindex` says nothing new to browsers, but tells tools that the scrolling box around the text can be reached. */
+function nameAttributes(label: string): Extension {
+  return EditorView.contentAttributes.of({ "aria-label": label, tabindex: "0" });
 }
