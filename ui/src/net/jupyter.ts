@@ -64,8 +64,11 @@ export function jupyter(rest: Rest) {
   const contents = (path: string) => urlOf("", "api/contents", path);
   return {
     async listFolder(path: string): Promise<Entry[]> {
-      const model = await rest.get<{ content: Entry[] | null }>(`${contents(path)}?type=directory&content=1`);
-      return model.content ?? [];
+      const model = await rest.get<{ content: (Entry & { broken?: boolean })[] | null }>(
+        `${contents(path)}?type=directory&content=1`,
+      );
+      // Jupyter's types know no broken link: the server calls it a file, and says so beside.
+      return (model.content ?? []).map((entry) => (entry.broken ? { ...entry, type: "broken" } : entry));
     },
 
     createFolder: (folder: string) => rest.send<Entry>("POST", contents(folder), { type: "directory" }),

@@ -159,6 +159,21 @@ describe("OutputArea", () => {
     expect(image?.alt).toBe("Figure size 1x1");
   });
 
+  it("prefers a small value of a better type to a blob, unless it only stands in for it", async () => {
+    const blob = { sha256: "00", mime: "image/png", size: 5000, url: "blob" };
+    area.update([
+      display({ [BLOB]: { ...blob, stand_in: ["text/plain"] }, "text/html": "<b>own</b>", "text/plain": "image" }),
+    ]);
+    await vi.waitFor(() => expect(place.querySelector("b")?.textContent).toBe("own"));
+    area.update([
+      display({ [BLOB]: { ...blob, stand_in: ["text/html", "text/plain"] }, "text/html": "<b>stand-in</b>" }),
+    ]);
+    await vi.waitFor(() => expect(place.querySelector("img")?.getAttribute("src")).toBe("/base/blob"));
+    const unknown = { blobs: [{ ...blob, mime: "application/x-unknown" }], stand_in: ["text/html"] };
+    area.update([display({ [BLOB]: unknown, "text/html": "<b>stand-in</b>" })]);
+    await vi.waitFor(() => expect(place.querySelector("b")?.textContent).toBe("stand-in"));
+  });
+
   it("fetches a text blob, says when that fails, and tries again", async () => {
     const fetch = vi.fn<typeof globalThis.fetch>();
     vi.stubGlobal("fetch", fetch);

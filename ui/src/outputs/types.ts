@@ -15,7 +15,10 @@ export type Metadata = Readonly<Record<string, unknown>>;
 /** Stands beside the text of a stream of which the document keeps only head and tail. */
 export const LONG_STREAM = "application/vnd.homeport.stream+json";
 
-/** Stands in a MIME bundle for values that are too large for the document: a {@link BlobReference} or `{blobs: [...]}`. */
+/**
+ * Stands in a MIME bundle for values that are too large for the document: a {@link BlobReference} or `{blobs: [...]}`, with
+ * `stand_in`, the types of the bundle that are there only for programs that do not know blobs.
+ */
 export const BLOB = "application/vnd.homeport.blob+json";
 
 export interface LongStream {

@@ -240,19 +240,30 @@ class DisplayView implements OutputView {
 }
 
 function choose(output: DisplayOutput): Choice | null {
-  const blobs = blobsOf(output.data[BLOB]);
-  // Beside a blob, text/html and text/plain only stand in for it (for programs that do not know blobs).
-  const best = bestMime(blobs.map((blob) => blob.mime));
-  const blob = blobs.find((candidate) => candidate.mime === best);
-  if (blob) return { mime: blob.mime, value: undefined, blob };
-  const mime = bestMime(Object.keys(output.data));
-  return mime === null ? null : { mime, value: output.data[mime], blob: null };
+  const { blobs, standIns } = blobsOf(output.data[BLOB]);
+  const own = Object.keys(output.data).filter((mime) => !standIns.includes(mime));
+  // What stands in for a blob is drawn only when we can draw neither the blob nor anything else.
+  const mime = bestMime([...blobs.map((blob) => blob.mime), ...own]) ?? bestMime(Object.keys(output.data));
+  if (mime === null) return null;
+  const blob = blobs.find((candidate) => candidate.mime === mime) ?? null;
+  return { mime, value: blob ? undefined : output.data[mime], blob };
 }
 
-function blobsOf(value: unknown): BlobReference[] {
-  if (typeof value !== "object" || value === null) return [];
-  const list = "blobs" in value && Array.isArray(value.blobs) ? value.blobs : Array.isArray(value) ? value : [value];
-  return list.filter((blob): blob is BlobReference => typeof blob?.mime === "string" && typeof blob?.url === "string");
+/** The references in a bundle, and which of its types stand in for them (for programs that do not know blobs). */
+function blobsOf(value: unknown): { blobs: readonly BlobReference[]; standIns: readonly string[] } {
+  if (typeof value !== "object" || value === null) return { blobs: [], standIns: [] };
+  const { blobs, stand_in: standIns = ["text/html", "text/plain"] } = value as {
+    blobs?: unknown[];
+    stand_in?: string[];
+  };
+  const isReference = (blob: unknown): blob is BlobReference =>
+    typeof blob === "object" &&
+    blob !== null &&
+    "mime" in blob &&
+    "url" in blob &&
+    typeof blob.mime === "string" &&
+    typeof blob.url === "string";
+  return { blobs: (blobs ?? [value]).filter(isReference), standIns };
 }
 
 function fetchedValue(mime: string, text: string): unknown {
