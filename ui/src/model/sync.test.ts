@@ -100,7 +100,7 @@ describe("DocumentSync", () => {
 
   it("says who we are as JupyterLab does", () => {
     const { far, sync } = opened();
-    applyAwarenessUpdate(far.awareness, readVarUint8Array(createDecoder(sync.awareness() ?? new Uint8Array())), "page");
+    sync.announce();
     const states = [...far.awareness.getStates().values()].filter((state) => state.user);
     expect(states).toMatchObject([{ user: { name: "Ada", display_name: "Ada", color: "#000000" } }]);
   });

@@ -67,8 +67,9 @@ export class DocumentSync implements SyncSide {
     applyAwarenessUpdate(this.awarenessState, readVarUint8Array(createDecoder(payload)), this);
   }
 
-  awareness(): Uint8Array | null {
-    return this.awarenessPayload([this.notebook.doc.clientID]);
+  announce(): void {
+    // The server has told others that we were gone, at the clock that we had: setting the state anew raises the clock.
+    this.awarenessState.setLocalState(this.awarenessState.getLocalState());
   }
 
   drop(): void {

@@ -35,8 +35,8 @@ export interface SyncSide {
   /** @returns the answer to a step1, else null. */
   receive(payload: Uint8Array): Uint8Array | null;
   receiveAwareness(payload: Uint8Array): void;
-  /** What to announce when the link opens. */
-  awareness(): Uint8Array | null;
+  /** The link has opened: send, through {@link Link.sendAwareness}, what others are to see of this page. */
+  announce(): void;
 }
 
 export type LinkStatus = "connecting" | "online" | "reconnecting" | "offline" | "stopped";
@@ -306,8 +306,7 @@ export class Link {
     if (payload[0] !== STEP1 || answer?.[0] !== STEP2) return;
     this.transport?.send(typed(SYNC, answer));
     this.handle({ type: "synced" });
-    const awareness = side.awareness();
-    if (awareness) this.transport?.send(typed(AWARENESS, awareness));
+    side.announce();
   }
 
   private control(message: ServerMessage): void {

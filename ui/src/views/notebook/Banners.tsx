@@ -9,7 +9,10 @@ import type { Notice } from "./server_state";
 
 export function Banners({ page }: { page: Page }): JSX.Element {
   const dismissed = useSignal<ReadonlySet<string>>(new Set());
-  const notices = page.server.notices.value.filter((notice) => !dismissed.value.has(`${notice.key} ${notice.text}`));
+  const inBanner = failedStart(page);
+  const notices = page.server.notices.value.filter(
+    (notice) => notice !== inBanner && !dismissed.value.has(`${notice.key} ${notice.text}`),
+  );
   const { status, waiting, reason } = page.linkView.value;
   return (
     <div class="banners no-print">
@@ -71,40 +74,67 @@ function LogIn({ page }: { page: Page }): JSX.Element {
   );
 }
 
+/** What buttons are called whose notice does not say it. */
+const OPERATIONS: Record<string, string> = {
+  start_kernel: "Choose a kernel",
+  restart: "Restart kernel",
+  save: "Save now",
+};
+
 /** An action of the server: an operation to send, or a page to go to. */
 function NoticeAction({ page, notice }: { page: Page; notice: Notice }): JSX.Element | null {
-  const action = notice.action;
-  if (!action) return null;
-  const { label, op, href, ...fields } = action;
+  const { label, op, href, ...fields } = notice.action ?? {};
   if (href) {
     return (
       <a class="button button-plain" href={href}>
-        {label}
+        {label ?? "Show"}
       </a>
     );
   }
-  return op ? <Button onClick={() => void page.request(op, fields)}>{label}</Button> : null;
+  if (!op) return null;
+  const run = (): void => {
+    if (op === "start_kernel" && !("name" in fields)) act(page, "change-kernel");
+    else void page.request(op, fields);
+  };
+  return <Button onClick={run}>{label ?? OPERATIONS[op] ?? "Do it"}</Button>;
+}
+
+/** The notice of a kernel that could not even be started; it stands in the banner of the dead kernel. */
+function failedStart(page: Page): Notice | undefined {
+  if (page.server.kernel.value?.state !== "dead") return undefined;
+  return page.server.notices.value.find((notice) => notice.action?.op === "start_kernel");
 }
 
 function DeadKernel({ page }: { page: Page }): JSX.Element | null {
   const kernel = page.server.kernel.value;
   if (kernel?.state === "dead") {
+    const failed = failedStart(page);
+    const again = (): void => {
+      if (failed) void page.request("start_kernel", { name: kernel.name });
+      else act(page, "restart");
+    };
     return (
       <Banner
         level="error"
         actions={
           <>
-            <Button variant="primary" onClick={() => act(page, "restart")}>
-              Restart kernel
+            <Button variant="primary" onClick={again}>
+              {failed ? "Start kernel again" : "Restart kernel"}
             </Button>
             <Button onClick={() => act(page, "change-kernel")}>Choose another kernel</Button>
           </>
         }
       >
-        <strong>The kernel died{kernel.reason ? `: ${kernel.reason}` : ""}.</strong> Its variables are lost; outputs are
-        kept.
+        {failed ? (
+          <strong>{failed.text}</strong>
+        ) : (
+          <>
+            <strong>The kernel died{kernel.reason ? `: ${kernel.reason}` : ""}.</strong> Its variables are lost; outputs
+            are kept.
+          </>
+        )}
         {kernel.stderr && (
-          <details class="stderr">
+          <details class="stderr" open={failed !== undefined}>
             <summary>What it said last</summary>
             <pre>{kernel.stderr}</pre>
           </details>

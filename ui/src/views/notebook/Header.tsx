@@ -80,9 +80,7 @@ async function rename(page: Page): Promise<void> {
     const { path: now } = await page.rest.send<{ path: string }>("PATCH", urlOf("", "api/contents", path), {
       path: target,
     });
-    page.path.value = now;
-    page.link.path = now;
-    history.replaceState(null, "", urlOf(page.config.baseUrl, "notebooks", now) + location.hash);
+    page.renamed(now);
     page.announce(`Renamed to ${file}`);
   } catch (error) {
     toast(`${name} was not renamed. ${(error as Error).message}`, { level: "error" });

@@ -9,7 +9,7 @@ import type { Notebook } from "../../model/notebook";
 import { type CellJson, isObject } from "../../model/schema";
 import type { DocumentSync } from "../../model/sync";
 import { type Link, type LinkView, newId } from "../../net/link";
-import { type Rest, rest } from "../../net/rest";
+import { type Rest, rest, urlOf } from "../../net/rest";
 import { toast } from "../common";
 import { type CellView, CellViews } from "./cells";
 import { Nearness } from "./nearness";
@@ -64,7 +64,10 @@ export class Page {
     link.observe((view) => {
       this.linkView.value = view;
     });
-    link.observeState((state) => this.server.merge(state));
+    link.observeState((state) => {
+      this.server.merge(state);
+      if (typeof state.path === "string") this.renamed(state.path);
+    });
     effect(() => this.keepActive(this.cells.value));
     effect(() => writeFlag(LINE_NUMBERS, this.lineNumbers.value));
   }
@@ -175,6 +178,14 @@ export class Page {
         return false;
       },
     );
+  }
+
+  /** The notebook has another path, whoever gave it: the address of the page and of its link follow. */
+  renamed(path: string): void {
+    if (path === this.path.peek()) return;
+    this.path.value = path;
+    this.link.path = path;
+    history.replaceState(null, "", urlOf(this.config.baseUrl, "notebooks", path) + location.hash);
   }
 
   announce(text: string): void {

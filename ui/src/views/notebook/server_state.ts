@@ -4,7 +4,8 @@
 import { batch, computed, type ReadonlySignal, signal } from "@preact/signals";
 
 export interface Kernel {
-  id: string;
+  /** null while it starts, and when it could not be started. */
+  id: string | null;
   name: string;
   display_name: string;
   language: string;
@@ -42,7 +43,8 @@ export interface Notice {
   key: string;
   level: "info" | "warning" | "error";
   text: string;
-  action?: { label: string; op?: string; href?: string } & Record<string, unknown>;
+  /** An operation with its fields, or a page to go to. */
+  action?: { label?: string; op?: string; href?: string } & Record<string, unknown>;
 }
 
 const KEYS = ["kernel", "queue", "inputs", "save", "notices", "link", "readonly"] as const;
