@@ -466,6 +466,7 @@ class Kernel:
         if self._body is not None:
             self._body.close()
         for generation in self._generations.values():
+            generation.drain()
             generation.close()
 
     def _spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
