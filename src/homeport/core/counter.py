@@ -66,6 +66,7 @@ class MessageCounter:
     def adopt(self) -> None:
         """What was seen until now was seen by a process that died; from here on others may have been missed."""
         self._adopted = True
+        self._awaited.clear()
 
     def handle(self, event: Seen | Tick) -> list[Missed]:
         """Take one event; return what is now known to be lost."""

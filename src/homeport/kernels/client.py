@@ -185,6 +185,7 @@ class SupervisorClient:
     async def shutdown(self, kernel_id: str) -> None:
         """End the kernel and forget it; one that is not there is no error."""
         await self._call(lambda call: wire.Shutdown(call, kernel_id), repeatable=True)
+        self._remove(kernel_id)
 
     async def submit(self, kernel_id: str, generation: int, channel: Channel, parts: Parts) -> None:
         """Send a message to the kernel: at most once by (kernel, generation, msg_id), however often this is called.

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import sysconfig
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final, cast
 
 from homeport import __version__
@@ -42,7 +44,7 @@ class Link(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
         if not self.greeting.done():
-            self.greeting.set_exception(SupervisorUnavailable("The supervisor hung up without a word"))
+            self.greeting.set_exception(ConnectionResetError("the supervisor hung up without a word: it was just leaving"))
             # It may be that nobody waits for it any more.
             self.greeting.exception()
         if not self.closed.done():
@@ -85,7 +87,7 @@ async def connect(folders: Folders, received: Callable[[wire.Event, int], None])
         received: gets each event with the size of its frame, from the moment of the greeting.
 
     Raises:
-        FileNotFoundError, ConnectionRefusedError: none is there.
+        FileNotFoundError, ConnectionRefusedError, ConnectionResetError: none is there (any more).
         Replaced: one was there, and leaves.
         SupervisorUnavailable: it speaks no version that we speak, or says nothing.
     """
@@ -117,6 +119,10 @@ async def launch(folders: Folders, *, linger: float) -> None:
         SupervisorUnavailable: it could not be started; the message has what it said.
     """
     environment = {name: value for name, value in os.environ.items() if name != "JPY_PARENT_PID"}
+    root = str(Path(__file__).parents[2])
+    if root not in sysconfig.get_paths().values():
+        # A source tree that is not installed: the supervisor must find it as we did.
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, [root, environment.get("PYTHONPATH")]))
     arguments = [f"--{name}={getattr(folders, name)}" for name in ("state", "config", "runtime", "sockets")]
     process = await asyncio.create_subprocess_exec(
         sys.executable,

@@ -108,18 +108,14 @@ def parse_awareness(payload: bytes) -> Awareness:
     """
     count, at = _varint(payload, 0)
     if count > _MOST_AWARENESS_CLIENTS:
-        raise ProtocolError(
-            f"An awareness frame names at most {_MOST_AWARENESS_CLIENTS} clients, not {count}."
-        )
+        raise ProtocolError(f"An awareness frame names at most {_MOST_AWARENESS_CLIENTS} clients, not {count}.")
     clients: list[Presence] = []
     for _ in range(count):
         client, at = _varint(payload, at)
         clock, at = _varint(payload, at)
         state, at = _buffer(payload, at)
         if len(state) > _LONGEST_AWARENESS_STATE:
-            raise ProtocolError(
-                f"An awareness state has at most {_LONGEST_AWARENESS_STATE} bytes, not {len(state)}."
-            )
+            raise ProtocolError(f"An awareness state has at most {_LONGEST_AWARENESS_STATE} bytes, not {len(state)}.")
         try:
             msgspec.json.decode(state)
             clients.append(Presence(client, clock, state.decode()))
@@ -179,12 +175,7 @@ def awareness(clients: Iterable[Presence]) -> bytes:
     payload = bytearray(_encode_varint(len(entries)))
     for entry in entries:
         state = entry.state.encode()
-        payload += (
-            _encode_varint(entry.client)
-            + _encode_varint(entry.clock)
-            + _encode_varint(len(state))
-            + state
-        )
+        payload += _encode_varint(entry.client) + _encode_varint(entry.clock) + _encode_varint(len(state)) + state
     return _encode_varint(AWARENESS) + _encode_varint(len(payload)) + bytes(payload)
 
 
@@ -228,24 +219,16 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
         shift += 7
         if byte < 128:
             return number, index + 1
-    raise ProtocolError(
-        "A frame ends within a number."
-        if len(data) - at < _LONGEST_VARINT
-        else "A number in a frame is too long."
-    )
+    raise ProtocolError("A frame ends within a number." if len(data) - at < _LONGEST_VARINT else "A number in a frame is too long.")
 
 
 def _buffer(data: bytes, at: int) -> tuple[bytes, int]:
     length, at = _varint(data, at)
     if length > len(data) - at:
-        raise ProtocolError(
-            f"A frame says that {length} bytes follow, and {len(data) - at} do."
-        )
+        raise ProtocolError(f"A frame says that {length} bytes follow, and {len(data) - at} do.")
     return data[at : at + length], at + length
 
 
 def _end(data: bytes, at: int) -> None:
     if at != len(data):
-        raise ProtocolError(
-            f"A frame goes on for {len(data) - at} bytes after its end."
-        )
+        raise ProtocolError(f"A frame goes on for {len(data) - at} bytes after its end.")

@@ -6,6 +6,9 @@ in the kernel's eyes. Nothing is limited (HWM 0): at ZeroMQ's default of 1,000 a
 The sockets are read through their raw descriptor, which is three times cheaper than zmq.asyncio. It is edge-triggered: after a
 receive *or a send* it may stay silent although there is something to read, so we read until EAGAIN and look again after each send.
 
+Nothing is sent before iopub is open, or what the kernel says about it would be published to nobody: a new or adopted kernel's answers
+would seem lost. It is open with its first message (ipykernel greets each subscriber), or shortly after its handshake.
+
 Replies and input requests are handed on at once. While a kernel is busy, iopub is read at most every 5 ms: that makes batches of
 what would be single messages. Its reader is off the loop in the gap, or the loop would spin.
 """
@@ -13,6 +16,7 @@ what would be single messages. Its reader is off the loop in the gap, or the loo
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
@@ -28,6 +32,12 @@ log = logging.getLogger(__name__)
 
 GAP: Final = 0.005
 """Seconds between two looks at iopub while the kernel is busy."""
+
+# Seconds from iopub's handshake until the kernel has surely taken note of the subscription that follows it.
+_SUBSCRIBED = 0.05
+
+# Milliseconds that a closed socket may still take to pass on what was sent.
+_FLUSH = 200
 
 # So many are taken in one turn of the loop: about 3 ms.
 _MOST_MESSAGES = 200
@@ -86,16 +96,44 @@ class KernelChannels:
         self._received = received
         self._gap: asyncio.TimerHandle | None = None
         self._closed = False
+        self._held: list[tuple[Channel, Parts]] | None = []
         self._sockets: dict[Channel, zmq.Socket[bytes]] = {}
         for channel in ("control", "shell", "stdin", "iopub"):
-            self._sockets[channel] = self._connect(context, connection.address(channel), channel, routing_id)
+            self._sockets[channel] = self._socket(context, channel, routing_id)
         self._iopub = self._sockets["iopub"]
+        self._watch_handshake(self._iopub)
         for channel, socket in self._sockets.items():
-            self._loop.add_reader(socket.FD, self._ready, channel)
+            socket.connect(connection.address(channel))
+        self._descriptors: dict[Channel, int] = {channel: socket.FD for channel, socket in self._sockets.items()}
+        for channel, descriptor in self._descriptors.items():
+            self._loop.add_reader(descriptor, self._ready, channel)
             self._loop.call_soon(self._ready, channel)
 
+    def _watch_handshake(self, socket: zmq.Socket[bytes]) -> None:
+        self._monitor = socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED)
+        self._monitor_descriptor = self._monitor.FD
+        self._loop.add_reader(self._monitor_descriptor, self._handshake)
+
+    def _handshake(self) -> None:
+        with contextlib.suppress(zmq.Again):
+            _receive(self._monitor)
+            self._loop.call_later(_SUBSCRIBED, self._open)
+
+    def _open(self) -> None:
+        held, self._held = self._held, None
+        if self._closed or held is None:
+            return
+        self._unwatch()
+        for channel, parts in held:
+            self.send(channel, parts)
+
+    def _unwatch(self) -> None:
+        self._loop.remove_reader(self._monitor_descriptor)
+        self._iopub.disable_monitor()
+        self._monitor.close()
+
     @staticmethod
-    def _connect(context: zmq.Context[zmq.Socket[bytes]], address: str, channel: Channel, routing_id: bytes) -> zmq.Socket[bytes]:
+    def _socket(context: zmq.Context[zmq.Socket[bytes]], channel: Channel, routing_id: bytes) -> zmq.Socket[bytes]:
         socket = context.socket(zmq.SUB if channel == "iopub" else zmq.DEALER)
         socket.set(zmq.RCVHWM, 0)
         socket.set(zmq.SNDHWM, 0)
@@ -106,11 +144,13 @@ class KernelChannels:
             socket.set(zmq.SUBSCRIBE, b"")
         else:
             socket.set(zmq.ROUTING_ID, routing_id)
-        socket.connect(address)
         return socket
 
     def send(self, channel: Channel, parts: Parts) -> None:
         """Sign and send a message; it waits in our queue while the kernel does not take it."""
+        if self._held is not None:
+            self._held.append((channel, parts))
+            return
         socket = self._sockets[channel]
         socket.send_multipart(join([], self._signer.sign(parts), parts), zmq.NOBLOCK)
         self._loop.call_soon(self._ready, channel)
@@ -143,16 +183,21 @@ class KernelChannels:
         if self._closed:
             return
         self._closed = True
+        if self._held is not None:
+            self._unwatch()
         if self._gap is not None:
             self._gap.cancel()
-        for socket in self._sockets.values():
-            self._loop.remove_reader(socket.FD)
-            socket.close()
+        for channel, socket in self._sockets.items():
+            self._loop.remove_reader(self._descriptors[channel])
+            # What was handed to ZeroMQ counts as sent, so let its thread finish; to a kernel that is gone it never will.
+            socket.close(linger=_FLUSH)
 
     def _ready(self, channel: Channel) -> None:
         if self._closed or (channel == "iopub" and self._gap is not None):
             return
         messages, more = self._take(self._sockets[channel], channel)
+        if messages and channel == "iopub" and self._held is not None:
+            self._open()
         relaxed = self._received(messages) if messages else False
         if self._closed:
             return
@@ -160,7 +205,7 @@ class KernelChannels:
             self._loop.call_soon(self._ready, channel)
         elif channel == "iopub":
             if relaxed:
-                self._loop.remove_reader(self._iopub.FD)
+                self._loop.remove_reader(self._descriptors["iopub"])
                 self._gap = self._loop.call_later(GAP, self._gap_over)
         elif messages:
             # What belongs to a reply (the idle) follows it at once on iopub.
@@ -168,7 +213,7 @@ class KernelChannels:
 
     def _gap_over(self) -> None:
         self._gap = None
-        self._loop.add_reader(self._iopub.FD, self._ready, "iopub")
+        self._loop.add_reader(self._descriptors["iopub"], self._ready, "iopub")
         self._ready("iopub")
 
     def _take(self, socket: zmq.Socket[bytes], channel: Channel) -> tuple[list[Received], bool]:
@@ -177,7 +222,7 @@ class KernelChannels:
         size = 0
         for _ in range(_MOST_MESSAGES):
             try:
-                frames = socket.recv_multipart(zmq.NOBLOCK)
+                frames = _receive(socket)
             except zmq.Again:
                 return messages, False
             try:
@@ -194,3 +239,13 @@ class KernelChannels:
         if not self._signer.verify(signature, parts):
             raise ProtocolError("its signature is wrong")
         return Received(channel, header_of(parts[0]), header_of(parts[1]), parts)
+
+
+def _receive(socket: zmq.Socket[bytes]) -> list[bytes]:
+    """One multipart message. Asking each frame whether more follow is twice as fast as ``recv_multipart``, which asks the socket."""
+    frame = socket.recv(zmq.NOBLOCK, copy=False)
+    frames = [frame.bytes]
+    while frame.more:
+        frame = socket.recv(zmq.NOBLOCK, copy=False)
+        frames.append(frame.bytes)
+    return frames

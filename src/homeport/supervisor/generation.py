@@ -151,7 +151,7 @@ class Generation:
     def adopt(self) -> None:
         """An earlier supervisor listened until it died; find out from here on what nobody heard."""
         since = max(0, self._journal.last - 500)
-        for item in self._items(since):
+        for item in self._items(since, streams=True):
             if isinstance(item, Entry):
                 self._counter.handle(Seen(item.header.msg_id, time.monotonic(), item.channel == "iopub"))
         self._counter.adopt()
@@ -326,13 +326,13 @@ class Generation:
                         if isinstance(command, Finished):
                             self._request_file.over(command.request)
 
-    def _items(self, after: int) -> Iterable[Entry | Truncated | Ended]:
-        """Everything behind ``after`` except stream chunks, decoded."""
+    def _items(self, after: int, *, streams: bool = False) -> Iterable[Entry | Truncated | Ended]:
+        """Everything behind ``after``, decoded; stream chunks only if they are wanted."""
         while after < self._journal.last:
             for found in self._journal.read(after, 1 << 20):
                 if isinstance(found, Piece):
                     after = found.last
-                    if found.name.lane != STREAMS:
+                    if streams or found.name.lane != STREAMS:
                         data = found.data if found.data is not None else self._files.read(found.name, found.offset, found.size)
                         yield from _decoded(found, data)
                 elif isinstance(found, Truncated):

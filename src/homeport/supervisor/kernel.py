@@ -87,6 +87,10 @@ class Body(Protocol):
         """Send it a signal; one that is gone is no error."""
         ...
 
+    def settled(self) -> None:
+        """It has begun to answer, and is where it will stay."""
+        ...
+
     def close(self) -> None:
         """Stop watching."""
         ...
@@ -112,6 +116,10 @@ class LocalBody:
     async def signal(self, number: int) -> None:
         signal_group(self._pid, number)
 
+    def settled(self) -> None:
+        # What starts a kernel (systemd-run, a wrapper script) may have moved it to a control group of its own.
+        self._kills = MemoryKills(self._pid)
+
     def close(self) -> None:
         if self._watch is not None:
             self._watch.close()
@@ -136,6 +144,9 @@ class ForeignBody:
             await self._kernel.kill()
         else:
             await self._kernel.signal(number)
+
+    def settled(self) -> None:
+        pass
 
     def close(self) -> None:
         if self._task is not None:
@@ -345,6 +356,8 @@ class Kernel:
         with contextlib.suppress(KernelGone):
             await generation.probe()
             self._ready = True
+            if self._body is not None:
+                self._body.settled()
             self._changed(self)
 
     async def _end(self, reason: str, *, restart: bool, grace: float) -> None:
@@ -453,6 +466,7 @@ class Kernel:
         if self._body is not None:
             self._body.close()
         for generation in self._generations.values():
+            generation.drain()
             generation.close()
 
     def _spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:

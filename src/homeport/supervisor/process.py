@@ -119,6 +119,7 @@ def _detached(folders: Folders, lock: int, *, linger: float, stop_kernels: bool)
         sys.path[:] = [os.path.abspath(entry) for entry in sys.path]
         os.chdir("/")
         _redirect(folders)
+        _close_inherited(keep={lock, tell})
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
         _serve(folders, lock, linger=linger, stop_kernels=stop_kernels, listening=lambda: say("ready"))
         status = 0
@@ -145,6 +146,15 @@ def _redirect(folders: Folders) -> None:
     os.dup2(target, 2)
     os.close(nothing)
     os.close(target)
+
+
+def _close_inherited(*, keep: set[int]) -> None:
+    """Close what whoever started us left open: it would stay open for as long as kernels live (uvloop leaves its pipes)."""
+    for name in os.listdir("/dev/fd"):
+        descriptor = int(name)
+        if descriptor > 2 and descriptor not in keep:
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
 
 
 def _serve(folders: Folders, lock: int, *, linger: float, stop_kernels: bool, listening: Callable[[], None] = lambda: None) -> None:

@@ -5,6 +5,9 @@ jupyter_client's own in what decides whether a kernel outlives us: nothing ties 
 stderr are a file and not a pipe, and it listens on Unix sockets in a folder of its own. A kernelspec that names another provisioner
 gets that one, with a KernelManager as its parent as it expects.
 
+ipykernel binds one more socket by itself, on a random port of 127.0.0.1, for what its forked children print; nothing that it can be
+told keeps it from that.
+
 jupyter_client is imported when it is first needed: a supervisor without kernels is 8 MB smaller for it.
 """
 

@@ -149,6 +149,10 @@ class Connection(asyncio.Protocol):
     def refuse(self, reason: str, *, again: bool = False) -> None:
         """Hang up, saying why."""
         self.write(frame(wire.Refused(reason, list(VERSIONS), __version__, again)))
+        self.close()
+
+    def close(self) -> None:
+        """Hang up."""
         self._flush()
         if self._transport is not None:
             self._transport.close()
@@ -261,8 +265,10 @@ class Supervisor:
             os.umask(before)
 
     def leave(self) -> None:
-        """Be gone soon; kernels run on."""
+        """Be gone soon; kernels run on. From now on servers are not listened to: they ask the next supervisor."""
         self._leaving.set()
+        for connection in self._connections:
+            connection.close()
 
     def _close(self) -> None:
         if self._server is not None:
@@ -273,8 +279,7 @@ class Supervisor:
             task.cancel()
         for kernel in self._kernels.values():
             kernel.close()
-        # Wait for nothing: what a kernel has not taken yet is remembered as submitted, and settled by the next supervisor.
-        self._context.destroy(linger=0)
+        self._context.term()
 
     async def _tick(self) -> None:
         now = time.monotonic()
