@@ -14,6 +14,7 @@ import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TypeVar
+from urllib.parse import quote
 
 import msgspec
 from tornado.web import stream_request_body
@@ -155,15 +156,15 @@ class Contents(ContentsHandler):
 
     # ---- reading ----
 
-    async def get(self, path: str = "") -> None:
+    async def get(self, path: str | None = None) -> None:
         """GET: a file, a notebook, or a folder with its entries (``type``, ``format``, ``content``, ``hash``)."""
-        path = served(path)
+        path = served(path or "")
         wanted = self.get_query_argument("type", "") or None
-        format = self.get_query_argument("format", "") or None
+        form = self.get_query_argument("format", "") or None
         if wanted not in (None, "directory", "file", "notebook"):
             raise BadRequest(f"There is no type {wanted!r}.", reason="bad type")
-        if format not in (None, "text", "base64", "json"):
-            raise BadRequest(f"There is no format {format!r}.", reason="bad format")
+        if form not in (None, "text", "base64", "json"):
+            raise BadRequest(f"There is no format {form!r}.", reason="bad format")
         content = self._flag("content", default=True)
         stat = await self.parts.store.stat(path)
         model = model_of(stat)
@@ -180,7 +181,7 @@ class Contents(ContentsHandler):
         if self._flag("hash", default=False):
             model.hash, model.hash_algorithm = await self.parts.store.hash(path), "sha256"
         if content:
-            await self._fill(model, stat, format)
+            await self._fill(model, stat, form)
         await self.send_json(model)
 
     def _flag(self, name: str, *, default: bool) -> bool:
@@ -200,7 +201,8 @@ class Contents(ContentsHandler):
             model.content, model.format = msgspec.Raw(await self.notebook(stat.path)), "json"
             return
         if (stat.size or 0) > LARGEST_READ:
-            raise TooLarge(f"“{stat.path}” is too big to be given as JSON; get it from files/{stat.path}.", path=stat.path, limit=LARGEST_READ)
+            message = f"“{stat.path}” is too big to be given as JSON; get it from files/{stat.path}."
+            raise TooLarge(message, path=stat.path, limit=LARGEST_READ)
         # A notebook that is asked for as text is that of the open document too.
         whole = await self.parts.documents.model(stat.path) if stat.type == "notebook" else None
         raw = whole if whole is not None else (await self.parts.store.read(stat.path))[0]
@@ -210,9 +212,9 @@ class Contents(ContentsHandler):
 
     # ---- writing ----
 
-    async def post(self, path: str = "") -> None:
+    async def post(self, path: str | None = None) -> None:
         """POST: something new in a folder: untitled, or a copy of a file."""
-        folder = served(path)
+        folder = served(path or "")
         stat = await self.parts.store.stat(folder)
         if stat.type != "directory":
             raise BadRequest(f"“{folder}” is not a folder.", path=folder)
@@ -221,7 +223,7 @@ class Contents(ContentsHandler):
         await self._created(await self.model(new))
 
     async def _created(self, model: ContentsModel) -> None:
-        self.set_header("Location", f"{self.base_url}api/contents/{model.path}".encode("ascii", "replace"))
+        self.set_header("Location", f"{self.base_url}api/contents/{quote(model.path)}")
         await self.send_json(model, status=201)
 
     async def _untitled(self, folder: str, body: NewContents) -> str:
@@ -263,9 +265,9 @@ class Contents(ContentsHandler):
             if name not in taken:
                 yield paths.join(folder, name)
 
-    async def put(self, path: str) -> None:
+    async def put(self, path: str | None = None) -> None:
         """PUT: a file, a notebook or a folder; with ``chunk`` a piece of a file."""
-        path = served(path)
+        path = served(path or "")
         if not path:
             raise BadRequest("A file needs a name.")
         there = await self._there(path)
@@ -319,9 +321,9 @@ class Contents(ContentsHandler):
         else:
             await self.parts.store.write(path, pieces_of(data), size=data.stat().st_size)
 
-    async def patch(self, path: str) -> None:
+    async def patch(self, path: str | None = None) -> None:
         """PATCH: another name or folder."""
-        path = served(path)
+        path = served(path or "")
         wanted = (await self._body(RenameContents)).path
         if not wanted:
             raise BadRequest("The body needs the new path.", field="path")
@@ -332,12 +334,12 @@ class Contents(ContentsHandler):
             self.parts.sessions.renamed(path, new)
             self.parts.checkpoints.renamed(path, new)
         model = await self.model(new)
-        self.set_header("Location", f"{self.base_url}api/contents/{model.path}".encode("ascii", "replace"))
+        self.set_header("Location", f"{self.base_url}api/contents/{quote(model.path)}")
         await self.send_json(model)
 
-    async def delete(self, path: str) -> None:
+    async def delete(self, path: str | None = None) -> None:
         """DELETE: to the trash; the kernel of a notebook's session ends with it."""
-        path = served(path)
+        path = served(path or "")
         await self.parts.store.delete(path)
         await self.parts.documents.deleted(path)
         self.set_status(204)
@@ -353,7 +355,7 @@ class CheckpointList(ContentsHandler):
 
     async def post(self, path: str) -> None:
         """POST: keep a copy of the file as it is now."""
-        path = served(path)
+        path = served(path or "")
         if self.parts.documents.get(path) is not None:
             content = notebook_json.for_file(await self.notebook(path), path)
         else:
@@ -393,9 +395,9 @@ class TrustNotebook(ContentsHandler):
 class NotebooksRedirect(Handler):
     """``/api/notebooks/<path>``: where ``/api/contents`` was in old versions."""
 
-    def get(self, path: str) -> None:
-        """GET."""
-        self.redirect(f"{self.base_url}api/contents/{path.lstrip('/')}", permanent=True)
+    def get(self, path: str | None = None) -> None:
+        """Every method: to the new address."""
+        self.redirect(f"{self.base_url}api/contents/{quote(path or '')}", status=308)
 
     put = patch = post = delete = get
 

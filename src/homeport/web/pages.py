@@ -98,7 +98,7 @@ class Page(Handler):
                 query["wrong"] = "1"
             self.redirect(f"{self.base_url}login?{urlencode(query)}")
             return
-        path = self.path_kwargs.get("path", "") if self.path_kwargs else ""
+        path = (self.path_kwargs or {}).get("path") or ""
         self.render_problem(problem, path)
 
     def render_problem(self, problem: HomeportError, path: str) -> None:
@@ -126,9 +126,9 @@ class RootPage(Page):
 class TreePage(Page):
     """``/tree/<folder>``; the path of a file leads to where it opens."""
 
-    async def get(self, path: str = "") -> None:
+    async def get(self, path: str | None = None) -> None:
         """GET."""
-        path = paths.parse(path)
+        path = paths.parse(path or "")
         stat = await self.parts.store.stat(path)
         if stat.type == "notebook":
             self.redirect(f"{self.base_url}notebooks/{quote(path)}")

@@ -59,7 +59,7 @@ ROUTES: tuple[Route, ...] = (
     Route(r"api/contents/(?P<path>.+)/checkpoints", contents.CheckpointList, needs("contents", "GET", "POST")),
     Route(r"api/contents/(?P<path>.+)/trust", contents.TrustNotebook, needs("contents", "POST")),
     Route(r"api/contents(?:/(?P<path>.*))?", contents.Contents, needs("contents", "GET", "POST", "PUT", "PATCH", "DELETE")),
-    Route(r"api/notebooks(?P<path>/.*)?", contents.NotebooksRedirect, needs("contents", "GET", "POST", "PUT", "PATCH", "DELETE")),
+    Route(r"api/notebooks(?:/(?P<path>.*))?", contents.NotebooksRedirect, needs("contents", "GET", "POST", "PUT", "PATCH", "DELETE")),
     Route(r"files/(?P<path>.+)", Files, needs("contents", "GET", "HEAD")),
     # Kernels
     Route(rf"api/kernels/(?P<kernel_id>{_ID})/channels", KernelSocket, needs("kernels", GET="execute")),
