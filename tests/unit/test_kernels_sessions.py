@@ -96,10 +96,12 @@ async def test_nothing_is_pruned_while_the_supervisor_is_away(folders: Folders, 
     supervisor.kernels.clear()
     supervisor.connected = False
     supervisor.callbacks[0](None)
+    await asyncio.sleep(0)
     assert sessions.list() == [session]
     supervisor.kernels.update(kept)
     supervisor.connected = True
     supervisor.callbacks[0](None)
+    await asyncio.sleep(0)
     assert sessions.list() == [session]
 
 

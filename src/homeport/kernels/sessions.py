@@ -230,9 +230,16 @@ class Sessions:
         self._tell({session.path})
 
     def _on_kernel(self, info: KernelInfo | None) -> None:
+        if info is None:
+            # The link was found: the mirror of kernels is complete when this turn of the loop is over.
+            asyncio.get_running_loop().call_soon(self._prune)
+        elif info.kernel_id not in self._supervisor.kernels:
+            self._prune()
+
+    def _prune(self) -> None:
+        """Drop the sessions whose kernels are gone; they may have ended while no server was looking."""
         if not self._supervisor.connected:
             return
-        # Not only `info`: kernels may have ended while no server was looking.
         gone = [session for session in self._load().values() if session.kernel_id not in self._supervisor.kernels]
         if gone:
             with self._changing() as sessions:

@@ -1,0 +1,246 @@
+"""What every handler shares: the gate, security headers, answers and errors."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import zlib
+from types import TracebackType
+from typing import Any, ClassVar, TypeVar
+from urllib.parse import quote
+
+import msgspec
+from tornado.httputil import HTTPServerRequest
+from tornado.web import Finish, HTTPError, RequestHandler
+
+from homeport.auth.identity import Caller
+from homeport.auth.policies import Policy
+from homeport.core.forwarded import Client, client_of
+from homeport.errors import BadRequest, HomeportError, NotLoggedIn
+from homeport.web import gate, problems
+from homeport.web.gate import Kind, Knock, Rules
+from homeport.web.parts import Parts
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+# Below this an answer fits into a packet or two; above it, compressing would keep a thread busy for seconds.
+_COMPRESS_FROM = 1400
+_COMPRESS_TO = 8 * 1024 * 1024
+# zlib takes 10 ms for this much; more goes to a thread.
+_COMPRESS_HERE = 128 * 1024
+
+API_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; sandbox",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cache-Control": "no-store",
+    "Referrer-Policy": "same-origin",  # with "no-referrer" browsers send "Origin: null" with our own forms
+    "Server": "Homeport",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+def knock_of(request: HTTPServerRequest, client: Client, cookie_name: str) -> Knock:
+    """What the gate looks at, from Tornado's request."""
+
+    def argument(name: str) -> str | None:
+        values = request.arguments.get(name)
+        return values[-1].decode("utf-8", "replace") if values else None
+
+    def cookie(name: str) -> str | None:
+        morsel = request.cookies.get(name)
+        return morsel.value if morsel is not None else None
+
+    return Knock(
+        method=request.method or "",
+        client=client,
+        headers=request.headers,
+        token=argument("token"),
+        ticket=argument("ticket"),
+        xsrf=argument("_xsrf"),
+        cookie=cookie(cookie_name),
+        xsrf_cookie=cookie(gate.XSRF_COOKIE),
+    )
+
+
+def client_behind(request: HTTPServerRequest, rules: Rules) -> Client:
+    """The client of a request."""
+    return client_of(request.remote_ip or "", request.protocol, request.headers, rules.proxies)
+
+
+class Handler(RequestHandler):
+    """Base of every HTTP handler. ``parts``, ``client`` and ``caller`` are set before a method runs."""
+
+    kind: ClassVar[Kind] = Kind.API
+
+    parts: Parts
+    rules: Rules
+    client: Client
+    caller: Caller | None = None
+
+    def initialize(self, parts: Parts, rules: Rules, policy: Policy | None = None) -> None:
+        """Take what the table of routes gives."""
+        self.parts = parts
+        self.rules = rules
+        self._policy = policy
+
+    def set_default_headers(self) -> None:
+        """Strict by default; a handler that gives something else loosens what it must."""
+        for name, value in API_HEADERS.items():
+            self.set_header(name, value)
+
+    def prepare(self) -> None:
+        """Pass the gate."""
+        self.client = client_behind(self.request, self.rules)
+        if self.request.method == "OPTIONS":
+            self._answer_preflight()
+            return
+        self._allow_origin()
+        knock = knock_of(self.request, self.client, self.parts.auth.cookie_name)
+        self.caller = gate.admit(knock, self._policy, self.kind, self.rules)
+
+    @property
+    def who(self) -> Caller:
+        """The caller, on a route that is not public."""
+        if self.caller is None:
+            raise NotLoggedIn("Log in first.")
+        return self.caller
+
+    @property
+    def base_url(self) -> str:
+        """Where everything is; begins and ends with a slash."""
+        return self.parts.settings.base_url
+
+    # ---- cookies ----
+
+    def keep_cookie(self, name: str, value: str, *, script: bool = False) -> None:
+        """Set a cookie for a month. ``script``: pages' scripts may read it."""
+        secure = self.client.scheme == "https"
+        self.set_cookie(name, value, expires_days=30, path=self.base_url, httponly=not script, secure=secure, samesite="Lax")
+
+    def drop_cookie(self, name: str) -> None:
+        """Remove a cookie of ours."""
+        self.clear_cookie(name, path=self.base_url)
+
+    def ensure_xsrf(self) -> str:
+        """The value of the ``_xsrf`` cookie; set when the browser has none."""
+        morsel = self.request.cookies.get(gate.XSRF_COOKIE)
+        if morsel is not None and len(morsel.value) >= gate.XSRF_SIZE:
+            # Another server on this host, or behind another tunnel, shares the cookie: to replace it would break its pages.
+            return morsel.value
+        value = secrets.token_urlsafe(gate.XSRF_SIZE)
+        self.keep_cookie(gate.XSRF_COOKIE, value, script=True)
+        return value
+
+    # ---- bodies ----
+
+    def json_body(self, type: type[T]) -> T:
+        """The request's body as ``type``; an empty one is ``{}``.
+
+        Raises:
+            BadRequest: it is not such JSON.
+        """
+        try:
+            return msgspec.json.decode(self.request.body or b"{}", type=type)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise BadRequest(f"The body of this request is not what it must be: {error}") from None
+
+    async def send_json(self, value: object, *, status: int = 200) -> None:
+        """Answer with JSON; bytes are JSON already."""
+        self.set_status(status)
+        body = value if isinstance(value, bytes) else msgspec.json.encode(value)
+        await self.send_body(body, "application/json")
+
+    async def send_body(self, body: bytes, content_type: str) -> None:
+        """Answer with ``body``, compressed when that is worth it and the client can take it."""
+        self.set_header("Content-Type", content_type)
+        if _COMPRESS_FROM <= len(body) <= _COMPRESS_TO:
+            self.add_header("Vary", "Accept-Encoding")
+            if "gzip" in self.request.headers.get("Accept-Encoding", ""):
+                self.set_header("Content-Encoding", "gzip")
+                body = _gzip(body) if len(body) < _COMPRESS_HERE else await asyncio.to_thread(_gzip, body)
+        self.set_header("Content-Length", str(len(body)))
+        if self.request.method == "HEAD":
+            return
+        view = memoryview(body)
+        for start in range(0, len(body), 1 << 20):
+            # Piecewise: a client that reads slowly gets no whole copy in the socket's buffer.
+            self.write(bytes(view[start : start + (1 << 20)]))
+            await self.flush()
+
+    def compute_etag(self) -> str | None:
+        """No hash over every body; those that are worth it set their own."""
+        return None
+
+    # ---- CORS ----
+
+    def _allow_origin(self) -> bool:
+        origin = self.request.headers.get("Origin")
+        allowed = self.parts.settings.allow_origin
+        if not allowed or origin is None or not gate.origin_allowed(origin, self.client, allowed):
+            return False
+        self.set_header("Access-Control-Allow-Origin", "*" if allowed == "*" else origin)
+        self.add_header("Vary", "Origin")
+        self.set_header("Cross-Origin-Resource-Policy", "cross-origin")
+        return True
+
+    def _answer_preflight(self) -> None:
+        gate.check_host(self.request.headers.get("Host", ""), self.rules)
+        if self._allow_origin() and self._policy is not None:
+            self.set_header("Access-Control-Allow-Methods", ", ".join(self._policy.methods))
+            self.set_header("Access-Control-Allow-Headers", "accept, content-type, authorization, x-xsrftoken")
+        self.set_status(204)
+        raise Finish
+
+    def options(self, *args: str, **kwargs: str) -> None:
+        """Answered by :meth:`prepare`."""
+
+    # ---- errors ----
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """Answer with an error: JSON. Pages of HTML override :meth:`write_problem`."""
+        exc_info = kwargs.get("exc_info")
+        problem = problems.as_homeport_error(exc_info[1] if exc_info else None, status_code)
+        self.set_status(problem.status)
+        if isinstance(problem, gate.MethodNotAllowed):
+            self.set_header("Allow", ", ".join(problem.data["methods"]))
+        self.write_problem(problem)
+
+    def write_problem(self, problem: HomeportError) -> None:
+        """Write ``problem`` as the body; the status is set."""
+        self.set_header("Content-Type", "application/json")
+        self.finish(msgspec.json.encode(problems.body_of(problem), enc_hook=str))
+
+    def log_exception(self, typ: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
+        """One line per expected error, a traceback for others; never a query, a cookie, a token or a Referer."""
+        log_problem(self.request, typ, value, tb)
+
+    def _request_summary(self) -> str:  # Tornado's own lines use it
+        return f"{self.request.method} {self.request.path}"
+
+
+def log_problem(request: HTTPServerRequest, typ: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
+    """Log an error of a request without anything secret."""
+    where = f"{request.method} {request.path}"
+    if isinstance(value, HomeportError):
+        level = logging.WARNING if value.status >= 500 else logging.DEBUG
+        log.log(level, "%s: %s %s", where, value.code, value.message)
+    elif isinstance(value, HTTPError):
+        log.debug("%s: %d", where, value.status_code)
+    elif typ is not None and value is not None:
+        log.error("%s: unexpected %s", where, typ.__name__, exc_info=(typ, value, tb))
+
+
+def _gzip(body: bytes) -> bytes:
+    packer = zlib.compressobj(5, zlib.DEFLATED, 31)
+    return packer.compress(body) + packer.flush()
+
+
+def content_disposition(filename: str, *, attachment: bool) -> str:
+    """A header that names a file (RFC 6266), whatever characters its name has."""
+    plain = "".join(char if 32 <= ord(char) < 127 and char not in '"\\%' else "_" for char in filename)
+    word = "attachment" if attachment else "inline"
+    return f"{word}; filename=\"{plain}\"; filename*=UTF-8''{quote(filename, safe='')}"

@@ -1,0 +1,149 @@
+"""``/files/<path>``: files as they are, for downloads and for pages that show them; and the blobs of open notebooks.
+
+What a user's file holds is never trusted: HTML and SVG run in a sandbox on a null origin, nothing is sniffed, nothing can be embedded
+by another site.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import mimetypes
+import os
+import re
+import stat as modes
+from email.utils import formatdate
+from pathlib import Path
+
+from homeport.core import paths
+from homeport.errors import BadRequest, NotFound
+from homeport.web.base import Handler, content_disposition
+from homeport.web.contents import served
+from homeport.web.gate import Kind
+
+SANDBOX = "sandbox allow-scripts allow-popups allow-forms allow-downloads; frame-ancestors 'self'"
+"""For what a user's notebook or file holds: it may run, and nothing that it does is done in the name of our origin."""
+
+_PIECE = 1 << 18
+_RANGE = re.compile(r"bytes=(\d*)-(\d*)")
+
+
+class Files(Handler):
+    """``/files/<path>``."""
+
+    kind = Kind.CONTENT
+
+    async def get(self, path: str) -> None:
+        """GET and HEAD: the file, or a range of it; ``download=1`` to save it."""
+        path = served(path)
+        self.set_header("Content-Security-Policy", SANDBOX)
+        self.set_header("Cache-Control", "private, no-cache")
+        self.set_header("Accept-Ranges", "bytes")
+        attachment = self.get_query_argument("download", "") not in ("", "0", "false")
+        self.set_header("Content-Disposition", content_disposition(paths.name(path), attachment=attachment))
+        self.set_header("Content-Type", _type_of(path))
+        whole = await self.parts.documents.model(path) if paths.is_notebook(path) else None
+        if whole is not None:
+            # The open document is newer than its file.
+            saved = await asyncio.to_thread(_saved_form, whole, path)
+            await self._send(len(saved), None, saved)
+            return
+        real = self.parts.store.absolute(path)
+        handle, size, modified = await asyncio.to_thread(_open, real, path)
+        try:
+            self.set_header("Last-Modified", formatdate(modified, usegmt=True))
+            self.set_header("ETag", f'"{modified:.6f}-{size}"')
+            if self.check_etag_header():
+                self.set_status(304)
+                return
+            await self._send(size, handle, b"")
+        finally:
+            os.close(handle)
+
+    async def head(self, path: str) -> None:
+        """As GET, without the body."""
+        await self.get(path)
+
+    async def _send(self, size: int, handle: int | None, whole: bytes) -> None:
+        first, last = self._range(size)
+        self.set_header("Content-Length", str(last - first + 1))
+        if self.request.method == "HEAD":
+            return
+        for start in range(first, last + 1, _PIECE):
+            count = min(_PIECE, last + 1 - start)
+            piece = whole[start : start + count] if handle is None else await asyncio.to_thread(os.pread, handle, count, start)
+            if len(piece) < count:
+                # It became shorter while it was sent; the length was promised, so the connection has to break.
+                self.write(piece)
+                if self.request.connection is not None:
+                    stream = self.detach()
+                    stream.close()
+                return
+            self.write(piece)
+            await self.flush()
+
+    def _range(self, size: int) -> tuple[int, int]:
+        """First and last byte to send (RFC 9110, section 14); a range that we do not understand is ignored."""
+        match = _RANGE.fullmatch(self.request.headers.get("Range", "").strip())
+        condition = self.request.headers.get("If-Range")
+        if match is None or match[0] == "bytes=-" or (condition and condition != self._headers.get("ETag")):
+            return 0, size - 1
+        first = int(match[1]) if match[1] else max(0, size - int(match[2]))
+        last = min(int(match[2]), size - 1) if match[1] and match[2] else size - 1
+        if first >= size or first > last:
+            self.set_header("Content-Range", f"bytes */{size}")
+            raise _BadRange(f"The file has {size} bytes.", size=size)
+        self.set_status(206)
+        self.set_header("Content-Range", f"bytes {first}-{last}/{size}")
+        return first, last
+
+
+class _BadRange(BadRequest):
+    """Nothing of that range is in the file."""
+
+    code = "bad_range"
+    status = 416
+
+
+def _saved_form(whole: bytes, path: str) -> bytes:
+    from homeport.web.notebook_json import for_file
+
+    return for_file(whole, path)
+
+
+def _open(real: Path, path: str) -> tuple[int, int, float]:
+    """A descriptor, the size, and the time of the last change."""
+    try:
+        # Not blocking: a named pipe would wait for its writer for ever.
+        handle = os.open(real, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
+        raise NotFound(f"“{path}” does not exist.", path=path) from None
+    facts = os.fstat(handle)
+    if not modes.S_ISREG(facts.st_mode):
+        os.close(handle)
+        raise BadRequest(f"“{path}” is {'a folder' if modes.S_ISDIR(facts.st_mode) else 'not a regular file'}.", path=path)
+    return handle, facts.st_size, facts.st_mtime
+
+
+def _type_of(path: str) -> str:
+    if paths.is_notebook(path):
+        return "application/x-ipynb+json"
+    kind, encoding = mimetypes.guess_type(path)
+    if encoding is not None:  # a .tar.gz is to be saved as it is, not unpacked on the way
+        return "application/octet-stream"
+    if kind is None:
+        return "application/octet-stream"
+    return f"{kind}; charset=utf-8" if kind.startswith("text/") or kind in ("application/json", "application/javascript") else kind
+
+
+class Blob(Handler):
+    """``/api/documents/blobs/<sha256>``: a big output of an open notebook."""
+
+    kind = Kind.CONTENT
+
+    async def get(self, name: str) -> None:
+        """GET."""
+        body, kind = await self.parts.documents.blobs.content(name)
+        self.set_header("Content-Security-Policy", SANDBOX)
+        self.set_header("Cache-Control", "private, max-age=31536000, immutable")
+        self.set_header("Content-Disposition", content_disposition(name[:12], attachment=False))
+        await self.send_body(body, f"{kind}; charset=utf-8" if kind.startswith("text/") else kind)

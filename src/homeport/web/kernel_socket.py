@@ -1,0 +1,202 @@
+"""``/api/kernels/<id>/channels``: a Jupyter client is one more cursor on a kernel's journal.
+
+Messages pass as bytes. A client that reads slowly stops its own cursor and nothing else. When a generation of the kernel ends the
+client is told by the status messages that Jupyter's clients know, and is attached to the next one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, cast
+
+from tornado.iostream import StreamClosedError
+
+from homeport.errors import KernelGone, NotFound, SupervisorUnavailable
+from homeport.protocol import jupyter
+from homeport.protocol.kernel_socket import V1, decode_default, decode_v1, encode_default, encode_v1, websocket_frame
+from homeport.web.gate import Kind
+from homeport.web.places import Place
+from homeport.web.sockets import Socket
+
+if TYPE_CHECKING:
+    from homeport.kernels.client import Channel, Cursor, Ended, Entry, KernelInfo, Truncated
+
+log = logging.getLogger(__name__)
+
+# The cursor is not read while the socket holds more than this; the supervisor then holds back too.
+_HIGH = 1024 * 1024
+
+
+class KernelSocket(Socket):
+    """One client of one kernel."""
+
+    kind = Kind.SOCKET
+
+    def prepare(self) -> None:
+        """Pass the gate; a kernel that is not there is an HTTP 404, which clients understand as gone for good."""
+        super().prepare()
+        self._kernel_id = self.path_kwargs["kernel_id"]
+        if self._kernel_id not in self.parts.supervisor.kernels:
+            if not self.parts.supervisor.connected:
+                raise SupervisorUnavailable("The kernels cannot be reached at the moment; try again soon.")
+            raise NotFound(f"There is no kernel {self._kernel_id}.", kernel=self._kernel_id)
+
+    def select_subprotocol(self, subprotocols: list[str]) -> str | None:
+        """Chromium drops a socket for which none of the offered sub-protocols is chosen."""
+        return V1 if V1 in subprotocols else None
+
+    async def open(self, *args: str, **kwargs: str) -> None:
+        """Begin to read."""
+        v1 = self.selected_subprotocol == V1
+        self._encode: Callable[[str, list[bytes]], bytes | str] = encode_v1 if v1 else encode_default
+        self._decode = decode_v1 if v1 else decode_default
+        self._session = self.get_query_argument("session_id", "")
+        self._named = bool(self._session)
+        self._session = self._session or uuid.uuid4().hex
+        self._changed = asyncio.Event()
+        self._unsubscribe = self.parts.supervisor.subscribe(self._on_kernel)
+        self.parts.connections.add(self, login=self.who.login, kernel_id=self._kernel_id)
+        generation = self._info().generation
+        self._cursor = self._attach(generation, self.parts.places.back(self._kernel_id, self._session, generation))
+        self._reader = asyncio.create_task(self._read())
+        with contextlib.suppress(KernelGone, SupervisorUnavailable, NotFound):
+            await self.parts.supervisor.touch(self._kernel_id)
+
+    def on_close(self) -> None:
+        """Remember how far it had read."""
+        if not hasattr(self, "_reader"):
+            return
+        self.parts.connections.remove(self)
+        self._unsubscribe()
+        self._reader.cancel()
+        self._cursor.close()
+        self.parts.places.leave(self._kernel_id, self._session, Place(self._generation, self._cursor.head))
+
+    # ---- to the kernel ----
+
+    async def receive(self, message: bytes | str) -> None:
+        """Pass a message on."""
+        request = self._decode(message)
+        if request.session and request.session != self._session and not self._named:
+            # A client without session_id: its replies are those to the session in its headers.
+            self._session, self._named = request.session, True
+            self._follow(self._generation, self._cursor.head)
+        try:
+            generation = self._info().generation
+            await self.parts.supervisor.submit(self._kernel_id, generation, cast("Channel", request.channel), request.parts)
+        except (KernelGone, NotFound):
+            self._say_status("dead")
+
+    # ---- from the kernel ----
+
+    def _info(self) -> KernelInfo:
+        info = self.parts.supervisor.kernels.get(self._kernel_id)
+        if info is None:
+            raise KernelGone("The kernel has been shut down.", kernel=self._kernel_id)
+        return info
+
+    def _attach(self, generation: int, after: int | None) -> Cursor:
+        from homeport.kernels.client import RUNNING
+
+        self._generation = generation
+        after = RUNNING if after is None else after
+        return self.parts.supervisor.attach(self._kernel_id, generation=generation, after=after, session=self._session)
+
+    def _follow(self, generation: int, after: int) -> None:
+        """Go on with another cursor."""
+        self._reader.cancel()
+        self._cursor.close()
+        self._cursor = self._attach(generation, after)
+        self._reader = asyncio.create_task(self._read())
+
+    async def _read(self) -> None:
+        try:
+            while True:
+                ended = await self._pass_on(self._cursor)
+                self._cursor.close()
+                if not await self._next_generation(ended):
+                    return
+        except (StreamClosedError, KernelGone):
+            return  # the client has left, or the server is leaving
+        except Exception as error:
+            self.refuse(error)
+
+    async def _pass_on(self, cursor: Cursor) -> Ended:
+        """Send what the cursor gives until the generation is over."""
+        while True:
+            frames: list[bytes] = []
+            ended: Ended | None = None
+            for item in await cursor.read():
+                ended = self._frames_of(item, frames) or ended
+            if frames:
+                await self._write(b"".join(frames))
+            if ended is not None:
+                return ended
+
+    def _frames_of(self, item: Entry | Truncated | Ended, frames: list[bytes]) -> Ended | None:
+        """Append the frame of an entry; give back the end of the generation."""
+        parts = getattr(item, "parts", None)
+        if parts is not None:
+            entry = cast("Entry", item)
+            frames += websocket_frame(self._encode(entry.channel, parts))
+        elif hasattr(item, "generation"):
+            return cast("Ended", item)
+        else:
+            gap = cast("Truncated", item)
+            log.info("Messages %d to %d of kernel %s are not there any more: %s", gap.first, gap.last, self._kernel_id, gap.reason)
+        return None
+
+    async def _write(self, frames: bytes) -> None:
+        """Write whole WebSocket frames at once; waits while the client does not read."""
+        connection = self.ws_connection
+        if connection is None or connection.is_closing():
+            raise StreamClosedError
+        # Joined frames cost a twentieth of one write each; this socket has no compression, so that a frame is its payload.
+        stream = connection.stream  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownVariableType]
+        self.unsent += len(frames)
+        written = cast("asyncio.Future[None]", stream.write(frames))
+
+        def sent(done: asyncio.Future[None]) -> None:
+            self.unsent -= len(frames)
+            if not done.cancelled():
+                done.exception()
+
+        written.add_done_callback(sent)
+        if self.unsent > _HIGH:
+            await written
+
+    async def _next_generation(self, ended: Ended) -> bool:
+        """Tell the client that a generation is over, and wait for the next; False when there will be none."""
+        told = ""
+        while True:
+            self._changed.clear()
+            info = self.parts.supervisor.kernels.get(self._kernel_id)
+            if info is not None and info.generation > ended.generation:
+                if told != "restarting":
+                    self._say_status("restarting")
+                self._cursor = self._attach(info.generation, 0)
+                return True
+            state = "dead" if info is None or info.state == "dead" else "restarting"
+            if state != told:
+                self._say_status(state)
+                told = state
+            if info is None and self.parts.supervisor.connected:
+                self.close(4404, "The kernel has been shut down.")
+                return False
+            await self._changed.wait()
+
+    def _on_kernel(self, info: KernelInfo | None) -> None:
+        if info is None or info.kernel_id == self._kernel_id:
+            self._changed.set()
+
+    def _say_status(self, state: str) -> None:
+        """A status message of ours, as jupyter_server sends it."""
+        date = datetime.now(UTC).isoformat()
+        content = {"execution_state": state}
+        parts = jupyter.make("status", content, session=self._session, msg_id=uuid.uuid4().hex, date=date)
+        self.send(self._encode("iopub", parts))

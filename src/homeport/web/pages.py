@@ -1,0 +1,238 @@
+"""Our own pages: ``/tree/<folder>``, ``/notebooks/<path>``, ``/login``, ``/logout`` and the error page."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlencode
+
+from tornado.web import Finish
+
+from homeport import __version__
+from homeport.auth.policies import Policy
+from homeport.auth.redirects import safe_next
+from homeport.core import paths
+from homeport.errors import HomeportError, NotFound, NotLoggedIn
+from homeport.web import shell
+from homeport.web.assets import Assets
+from homeport.web.base import Handler
+from homeport.web.gate import Kind, Rules
+from homeport.web.parts import Parts
+from homeport.web.problems import body_of
+
+if TYPE_CHECKING:
+    from homeport.stores.base import Stat
+
+_FRAME = Path(__file__).with_name("frame.html")
+FRAME_POLICY = "sandbox allow-scripts allow-popups allow-popups-to-escape-sandbox allow-downloads allow-forms; frame-ancestors 'self'"
+"""An output may load what it likes, and has no origin that any server trusts."""
+
+# A notebook that takes longer to open gets its page at once; the page's socket waits for the rest.
+_OPEN_WITHIN = 0.4
+
+
+class Page(Handler):
+    """Base of the pages: the shell, logging in by link, errors as HTML."""
+
+    kind = Kind.PAGE
+
+    def initialize(self, parts: Parts, rules: Rules, policy: Policy | None = None, assets: Assets | None = None) -> None:
+        """Take what the table of routes gives."""
+        super().initialize(parts, rules, policy)
+        self._assets = assets or Assets()
+
+    def prepare(self) -> None:
+        """Pass the gate; a token in the address becomes a cookie and goes from the address."""
+        super().prepare()
+        if self.request.method in ("GET", "HEAD") and "token" in self.request.arguments and self.caller is not None:
+            if self.caller.way == "token":
+                self._log_in(self.get_query_argument("token"))
+            self.redirect(self._address_without_token())
+            raise Finish
+
+    def _log_in(self, token: str) -> bool:
+        agent = self.request.headers.get("User-Agent", "")
+        cookie = self.parts.auth.log_in(token, agent=agent, address=self.client.address)
+        if cookie is not None:
+            self.keep_cookie(self.parts.auth.cookie_name, cookie)
+        return cookie is not None
+
+    def _address_without_token(self) -> str:
+        rest = [(name, value) for name, values in self.request.query_arguments.items() if name != "token" for value in values]
+        # A path with two slashes at its beginning would lead to another host.
+        path = "/" + self.request.path.lstrip("/\\")
+        return path + ("?" + urlencode(rest) if rest else "")
+
+    def render_page(self, page: str, *, title: str, path: str = "", config: Mapping[str, object] | None = None, plain: str = "") -> None:
+        """Answer with the shell of ``page``."""
+        nonce = secrets.token_urlsafe(16)
+        self.set_header("Content-Security-Policy", shell.content_security_policy(self.request.headers.get("Host", ""), nonce))
+        self.set_header("Content-Type", "text/html; charset=utf-8")
+        self.ensure_xsrf()
+        facts: dict[str, object] = {
+            "baseUrl": self.base_url,
+            "page": page,
+            "path": path,
+            "version": __version__,
+            "nonce": nonce,
+            "root": self.parts.settings.root_dir.name or "/",
+            **(config or {}),
+        }
+        if self.caller is not None:
+            facts["ticket"] = self.parts.auth.ticket(self.caller)
+            facts["user"] = {"name": self.caller.identity.display_name}
+        assets = self._assets.of_page(page)
+        self.finish(shell.shell(base_url=self.base_url, title=title, config=facts, assets=assets, nonce=nonce, plain=plain))
+
+    def write_problem(self, problem: HomeportError) -> None:
+        """HTML for browsers, JSON for the others; whoever has to log in is led there."""
+        if "text/html" not in self.request.headers.get("Accept", "") and not isinstance(problem, NotLoggedIn):
+            super().write_problem(problem)
+            return
+        if isinstance(problem, NotLoggedIn) and self.request.method in ("GET", "HEAD"):
+            query = {"next": self._address_without_token()}
+            if "token" in self.request.arguments:
+                query["wrong"] = "1"
+            self.redirect(f"{self.base_url}login?{urlencode(query)}")
+            return
+        path = (self.path_kwargs or {}).get("path") or ""
+        self.render_problem(problem, path)
+
+    def render_problem(self, problem: HomeportError, path: str) -> None:
+        """The error page."""
+        base = self.base_url
+        links = {f"{base}tree": "Open the files"}
+        if problem.code in ("invalid_notebook", "too_large", "locked", "store_failed") and path:
+            links = {
+                f"{base}files/{quote(path)}?download=1": "Download the file",
+                f"{base}tree/{quote(paths.parent(path))}": "Open its folder",
+            }
+        error = {**body_of(problem), "status": problem.status, "links": [{"url": url, "text": text} for url, text in links.items()]}
+        plain = shell.problem_text(status=problem.status, message=problem.message, links=links)
+        self.render_page("error", title="Homeport: " + problem.message[:80], path=path, config={"error": error}, plain=plain)
+
+
+class RootPage(Page):
+    """``/``: the files."""
+
+    def get(self) -> None:
+        """GET."""
+        self.redirect(f"{self.base_url}tree")
+
+
+class TreePage(Page):
+    """``/tree/<folder>``; the path of a file leads to where it opens."""
+
+    async def get(self, path: str | None = None) -> None:
+        """GET."""
+        path = paths.parse(path or "")
+        stat = await self.parts.store.stat(path)
+        if stat.type == "notebook":
+            self.redirect(f"{self.base_url}notebooks/{quote(path)}")
+        elif stat.type != "directory":
+            self.redirect(f"{self.base_url}files/{quote(path)}")
+        else:
+            self.render_page("tree", title=paths.name(path) or self.parts.settings.root_dir.name or "Homeport", path=path)
+
+
+class NotebookPage(Page):
+    """``/notebooks/<path>``: the notebook, or an error page that says why it cannot be opened."""
+
+    async def get(self, path: str) -> None:
+        """GET."""
+        path = paths.parse(path)
+        stat: Stat = await self.parts.store.stat(path)
+        if stat.type == "directory":
+            self.redirect(f"{self.base_url}tree/{quote(path)}")
+            return
+        opening = asyncio.ensure_future(self.parts.documents.open(path))
+        done, _ = await asyncio.wait({opening}, timeout=_OPEN_WITHIN)
+        if done:
+            opening.result()  # an error becomes the error page
+        else:
+            opening.add_done_callback(_said_by_the_socket)
+        self.render_page("notebook", title=paths.name(path), path=path)
+
+
+def _said_by_the_socket(opening: asyncio.Future[Any]) -> None:
+    if not opening.cancelled():
+        opening.exception()  # the page's socket asks for the same document, and tells
+
+
+class LoginPage(Page):
+    """``/login``: a token opens a login."""
+
+    def get(self) -> None:
+        """GET: the form."""
+        next_url = safe_next(self.get_query_argument("next", None), self.base_url)
+        if self.caller is not None:
+            self.redirect(next_url)
+            return
+        self._form(next_url, "That token is not right; it may be of an earlier start." if "wrong" in self.request.arguments else "")
+
+    def post(self) -> None:
+        """POST: the form's ``token`` (``password`` in clients that know nothing else)."""
+        next_url = safe_next(self.get_argument("next", None), self.base_url)
+        token = self.get_body_argument("token", "") or self.get_body_argument("password", "")
+        if self._log_in(token):
+            self.redirect(next_url, status=303)
+            return
+        self.set_status(401)
+        self._form(next_url, "That token is not right.")
+
+    def _form(self, next_url: str, problem: str) -> None:
+        plain = shell.login_form(action=f"{self.base_url}login", next_url=next_url, xsrf=self.ensure_xsrf(), problem=problem)
+        config: dict[str, object] = {"next": next_url, "xsrf": self.ensure_xsrf()}
+        if problem:
+            config["error"] = {"status": 401, "code": "not_logged_in", "message": problem}
+        self.render_page("login", title="Log in to Homeport", config=config, plain=plain)
+
+
+class LogoutPage(Page):
+    """``/logout``: ends the login, here and in its open tabs."""
+
+    def get(self) -> None:
+        """GET, as Jupyter has it."""
+        if self.caller is not None:
+            self.parts.auth.log_out(self.caller)
+        self.drop_cookie(self.parts.auth.cookie_name)
+        self.redirect(f"{self.base_url}login")
+
+    post = get
+
+
+class NotThere(Page):
+    """Every address that no row of the table has."""
+
+    def prepare(self) -> None:
+        """Say so, after the gate."""
+        super().prepare()
+        raise NotFound("There is nothing at this address.")
+
+
+class FramePage(Handler):
+    """``/frame``: the empty page in which an output may run, on a null origin of its own (``ui/src/outputs/frame.ts``)."""
+
+    kind = Kind.PAGE
+
+    def get(self) -> None:
+        """GET."""
+        self.set_header("Content-Security-Policy", FRAME_POLICY)
+        self.set_header("Content-Type", "text/html; charset=utf-8")
+        self.set_header("Cache-Control", "public, max-age=3600")
+        self.finish(_FRAME.read_bytes())
+
+
+class Icon(Handler):
+    """``/favicon.ico``."""
+
+    kind = Kind.ASSET
+
+    def get(self) -> None:
+        """GET."""
+        self.set_header("Content-Type", "image/svg+xml")
+        self.set_header("Cache-Control", "public, max-age=86400")
+        self.finish(shell.ICON)

@@ -1,0 +1,53 @@
+"""Errors become HTTP answers here and nowhere else: one status, one JSON shape."""
+
+from __future__ import annotations
+
+import errno
+import http
+from typing import Any
+
+import msgspec
+from tornado.web import HTTPError, MissingArgumentError
+
+from homeport.errors import BadRequest, Forbidden, HomeportError, NotFound
+
+
+class _OfStatus(HomeportError):
+    """An error of the framework that only has a status."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = http.HTTPStatus(status).phrase.lower().replace(" ", "_") if status in http.HTTPStatus else "error"
+
+
+def as_homeport_error(error: BaseException | None, status: int = 500) -> HomeportError:
+    """The error of our tree that tells what happened, without a traceback, a secret or an absolute path."""
+    if isinstance(error, HomeportError):
+        return error
+    if isinstance(error, MissingArgumentError):
+        return BadRequest(f"The argument {error.arg_name!r} is missing.")
+    if isinstance(error, HTTPError):
+        return _of_status(error.status_code)
+    if isinstance(error, msgspec.MsgspecError):
+        return BadRequest(f"The body of this request is not what it must be: {error}")
+    if isinstance(error, PermissionError):
+        return Forbidden("The file system does not permit this.", errno="EACCES")
+    if isinstance(error, FileNotFoundError):
+        return NotFound("There is no such file.")
+    if isinstance(error, OSError) and error.errno is not None:
+        return HomeportError(f"The file system says: {error.strerror}.", errno=errno.errorcode.get(error.errno, ""))
+    if error is None and status != 500:
+        return _of_status(status)
+    return HomeportError("Something went wrong in the server; its log says more.")
+
+
+def _of_status(status: int) -> HomeportError:
+    messages = {404: "There is nothing at this address.", 413: "This request is too large.", 405: "This method cannot be used here."}
+    phrase = http.HTTPStatus(status).phrase if status in http.HTTPStatus else "Error"
+    return _OfStatus(status, messages.get(status, f"{phrase}."))
+
+
+def body_of(error: HomeportError) -> dict[str, Any]:
+    """The JSON of an error: ``message`` and ``reason`` as Jupyter's clients read them, ``code``, and the error's data."""
+    return {**error.data, "message": error.message, "reason": error.data.get("reason"), "code": error.code}

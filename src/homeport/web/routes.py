@@ -1,0 +1,76 @@
+"""The table of routes. Every row names its policy; a test walks them all, and the reference in the documentation is made from it.
+
+A pattern is below ``base_url`` and matches whole paths. Rows are tried from the top.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tornado.web import RequestHandler
+
+from homeport.auth.policies import Policy, needs, public
+from homeport.web import contents, kernels, pages, status
+from homeport.web.assets import AssetHandler
+from homeport.web.base import Handler
+from homeport.web.document_socket import DocumentSocket, Ticket
+from homeport.web.files import Blob, Files
+from homeport.web.kernel_socket import KernelSocket
+from homeport.web.sockets import Socket
+
+_ID = r"[\w-]+"
+
+
+@dataclass(frozen=True)
+class Route:
+    """One row."""
+
+    pattern: str
+    handler: type[RequestHandler]
+    policy: Policy
+
+    def __post_init__(self) -> None:
+        if not issubclass(self.handler, (Handler, Socket)):
+            raise TypeError(f"{self.handler.__name__} does not pass the gate: it has to be a Handler or a Socket")
+
+
+ROUTES: tuple[Route, ...] = (
+    # Pages
+    Route(r"", pages.RootPage, needs("contents", "GET")),
+    Route(r"tree(?:/(?P<path>.*))?", pages.TreePage, needs("contents", "GET")),
+    Route(r"notebooks/(?P<path>.+)", pages.NotebookPage, needs("contents", "GET")),
+    Route(r"login", pages.LoginPage, public("GET", "POST")),
+    Route(r"logout", pages.LogoutPage, public("GET", "POST")),
+    Route(r"frame", pages.FramePage, public("GET")),
+    Route(r"favicon\.ico", pages.Icon, public("GET")),
+    Route(r"static/(?P<name>.+)", AssetHandler, public("GET", "HEAD")),
+    # The server
+    Route(r"api/?", status.Version, public("GET")),
+    Route(r"api/status", status.Status, needs("server", "GET")),
+    Route(r"api/me", status.Me, needs("identity", "GET")),
+    Route(r"api/shutdown", status.Shutdown, needs("server", POST="execute")),
+    # Open documents
+    Route(r"api/documents/socket", DocumentSocket, needs("documents", GET="execute")),
+    Route(r"api/kernels/documents/socket", DocumentSocket, needs("documents", GET="execute")),
+    Route(r"api/documents/ticket", Ticket, needs("documents", POST="execute")),
+    Route(r"api/documents/blobs/(?P<name>[0-9a-f]{64})", Blob, needs("documents", "GET")),
+    # Contents
+    Route(rf"api/contents/(?P<path>.+)/checkpoints/(?P<checkpoint>{_ID})", contents.OneCheckpoint, needs("contents", "POST", "DELETE")),
+    Route(r"api/contents/(?P<path>.+)/checkpoints", contents.CheckpointList, needs("contents", "GET", "POST")),
+    Route(r"api/contents/(?P<path>.+)/trust", contents.TrustNotebook, needs("contents", "POST")),
+    Route(r"api/contents(?:/(?P<path>.*))?", contents.Contents, needs("contents", "GET", "POST", "PUT", "PATCH", "DELETE")),
+    Route(r"api/notebooks(?:/(?P<path>.*))?", contents.NotebooksRedirect, needs("contents", "GET", "POST", "PUT", "PATCH", "DELETE")),
+    Route(r"files/(?P<path>.+)", Files, needs("contents", "GET", "HEAD")),
+    # Kernels
+    Route(rf"api/kernels/(?P<kernel_id>{_ID})/channels", KernelSocket, needs("kernels", GET="execute")),
+    Route(rf"api/kernels/(?P<kernel_id>{_ID})/(?P<action>interrupt|restart)", kernels.KernelAction, needs("kernels", POST="execute")),
+    Route(rf"api/kernels/(?P<kernel_id>{_ID})", kernels.OneKernel, needs("kernels", "GET", "DELETE")),
+    Route(r"api/kernels", kernels.Kernels, needs("kernels", "GET", POST="execute")),
+    Route(r"api/kernelspecs/(?P<name>[^/]+)", kernels.OneKernelspec, needs("kernelspecs", "GET")),
+    Route(r"api/kernelspecs", kernels.Kernelspecs, needs("kernelspecs", "GET")),
+    Route(r"kernelspecs/(?P<name>[^/]+)/(?P<file>.+)", kernels.KernelspecFile, needs("kernelspecs", "GET")),
+    Route(rf"api/sessions/(?P<session_id>{_ID})", kernels.OneSession, needs("sessions", "GET", "PATCH", "DELETE")),
+    Route(r"api/sessions", kernels.Sessions, needs("sessions", "GET", "POST")),
+    # Everything else
+    Route(r".*", pages.NotThere, public("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")),
+)

@@ -1,0 +1,176 @@
+"""The HTTP server's life: bind, answer, tell where it is, leave.
+
+Where it is stands in a runtime file that ``jupyter server list``, editors and ``homeport list`` read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import ipaddress
+import logging
+import os
+import socket
+import time
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+from tornado.httpserver import HTTPServer
+from tornado.iostream import IOStream
+from tornado.netutil import bind_sockets
+
+from homeport import __version__
+from homeport.auth.signing import keep_private
+from homeport.errors import HomeportError
+from homeport.web import uploads
+from homeport.web.app import make_app
+from homeport.web.parts import Parts
+
+log = logging.getLogger(__name__)
+
+LARGEST_PLAIN_BODY = 16 * 1024 * 1024
+"""Bytes of a body that is held in memory; uploads go to files and may be larger (``contents.py``)."""
+_PATIENCE = 1.0
+_BUSY = (errno.EADDRINUSE, errno.EACCES)
+
+
+class CannotListen(HomeportError):
+    """No port could be bound; ``data`` has the port."""
+
+    code = "cannot_listen"
+
+
+class _PromptServer(HTTPServer):
+    """Sends small answers at once: Nagle's algorithm would hold the second packet back for 40 ms."""
+
+    def handle_stream(self, stream: IOStream, address: tuple[Any, ...]) -> None:
+        with contextlib.suppress(OSError):
+            stream.set_nodelay(True)
+        super().handle_stream(stream, address)
+
+
+class Server:
+    """One server on one port."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._http: HTTPServer | None = None
+        self.port = 0
+        """The port that it listens on, once started."""
+
+    # ---- where it is ----
+
+    @property
+    def hostname(self) -> str:
+        """The name that URLs have: the address that was asked for, ``localhost`` for loopback, this host's name for all addresses."""
+        ip = self._parts.settings.ip
+        if ip in ("", "0.0.0.0", "::"):  # noqa: S104  # compared, not bound
+            return socket.gethostname()
+        return "localhost" if _is_loopback(ip) else f"[{ip}]" if ":" in ip else ip
+
+    @property
+    def url(self) -> str:
+        """The URL, without the token; ends with a slash."""
+        return f"http://{self.hostname}:{self.port}{self._parts.settings.base_url}"
+
+    @property
+    def link(self) -> str:
+        """The URL that lets in: with the token when there is one."""
+        return self.link_to("")
+
+    def link_to(self, path: str) -> str:
+        """The URL of a notebook or folder (an API path) that lets in."""
+        page = f"{'notebooks' if path.endswith('.ipynb') else 'tree'}/{quote(path)}" if path else ""
+        token = self._parts.auth.token
+        return f"{self.url}{page}" + (f"?token={quote(token)}" if token else "")
+
+    # ---- its life ----
+
+    async def start(self, stop: Callable[[bool], None]) -> None:
+        """Listen and answer.
+
+        Args:
+            stop: called when somebody asks over the API that the server ends; with True, its kernels too.
+
+        Raises:
+            CannotListen: the port is taken or not allowed, and so are the next ones that may be tried.
+        """
+        parts = self._parts
+        parts.stop = stop
+        sockets = self._bind()
+        self.port = int(sockets[0].getsockname()[1])
+        parts.auth.listening_on(self.port)
+        parts.auth.logins.watch(parts.connections.close_login)
+        loopback_only = all(_is_loopback(str(each.getsockname()[0])) for each in sockets)
+        app = make_app(parts, loopback_only=loopback_only)
+        self._http = _PromptServer(app, max_body_size=LARGEST_PLAIN_BODY, max_header_size=64 * 1024, idle_connection_timeout=300)
+        self._http.add_sockets(sockets)
+        parts.loop_watch.start()
+        await asyncio.to_thread(uploads.sweep, parts.folders.state / "uploads", older_than=86400, now=time.time())
+        self._tell_where()
+
+    async def stop(self) -> None:
+        """Accept nothing more, say goodbye to open links, finish what is being answered (for a second)."""
+        http, self._http = self._http, None
+        if http is None:
+            return
+        self._file().unlink(missing_ok=True)
+        http.stop()
+        self._parts.connections.close_all()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_PATIENCE):
+                await http.close_all_connections()
+        await self._parts.notebook_worker.close()
+        self._parts.loop_watch.stop()
+
+    def _bind(self) -> list[socket.socket]:
+        settings = self._parts.settings
+        first = settings.port
+        last_error: OSError | None = None
+        for port in range(first, min(first + settings.port_tries, 65536)) if first else (0,):
+            try:
+                return bind_sockets(port, settings.ip or None)
+            except OSError as error:
+                if error.errno not in _BUSY:
+                    raise CannotListen(f"Cannot listen on {settings.ip or 'all addresses'}: {error.strerror}.", port=port) from error
+                log.info("Port %d is not free (%s).", port, error.strerror)
+                last_error = error
+        why = "is already in use" if last_error is not None and last_error.errno == errno.EADDRINUSE else "may not be used"
+        more = f" and so are the next {settings.port_tries - 1}" if settings.port_tries > 1 else ""
+        raise CannotListen(f"Port {first} {why}{more}. Choose another one with --port.", port=first) from last_error
+
+    def _file(self):  # noqa: ANN202
+        return self._parts.folders.runtime / f"jpserver-{os.getpid()}.json"
+
+    def _tell_where(self) -> None:
+        settings = self._parts.settings
+        facts = {
+            "base_url": settings.base_url,
+            "homeport": __version__,
+            "hostname": self.hostname,
+            "password": False,
+            "pid": os.getpid(),
+            "port": self.port,
+            "root_dir": str(settings.root_dir),
+            "secure": False,
+            "sock": "",
+            "token": self._parts.auth.token,
+            "url": self.url,
+            "version": __version__,
+        }
+        try:
+            keep_private(self._file(), msgspec.json.format(msgspec.json.encode(facts), indent=2))
+        except OSError as error:
+            log.warning("Other programs cannot find this server: its runtime file cannot be written (%s).", error)
+
+
+def _is_loopback(ip: str) -> bool:
+    if ip == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(ip.partition("%")[0]).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,56 @@
+"""Request bodies that may be big: they go to a file as they come, not to memory."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from homeport.folders import private
+
+
+class Upload:
+    """One body on its way to a private temporary file."""
+
+    def __init__(self, folder: Path) -> None:
+        self._handle, name = tempfile.mkstemp(dir=private(folder), prefix="body-")
+        self.file = Path(name)
+        self.size = 0
+
+    def take(self, piece: bytes) -> None:
+        """Append ``piece`` (Tornado gives at most 64 KiB, which the page cache takes at once)."""
+        view = memoryview(piece)
+        while view:
+            view = view[os.write(self._handle, view) :]
+        self.size += len(piece)
+
+    async def read(self) -> bytes:
+        """Everything."""
+        return await asyncio.to_thread(self.file.read_bytes)
+
+    def close(self) -> None:
+        """Remove the file."""
+        if self._handle >= 0:
+            os.close(self._handle)
+            self._handle = -1
+        with contextlib.suppress(OSError):
+            self.file.unlink()
+
+
+def pieces_of(file: Path) -> Iterator[bytes]:
+    """The content of ``file``, 1 MiB at a time."""
+    with open(file, "rb") as source:
+        while piece := source.read(1 << 20):
+            yield piece
+
+
+def sweep(folder: Path, *, older_than: float, now: float) -> None:
+    """Remove what a killed server left behind."""
+    if folder.is_dir():
+        for file in folder.iterdir():
+            with contextlib.suppress(OSError):
+                if file.stat().st_mtime < now - older_than:
+                    file.unlink()
