@@ -41,6 +41,8 @@ class Notebook(msgspec.Struct):
     """One for each cell."""
     inline: int
     """Bytes of inline MIME bundle values that count for the document's budget."""
+    made_ids: bool = False
+    """Ids were made up for cells: another reading of the same file gives others."""
     upgraded: bool = False
     """It was of an older major: the file is as it was, and the first save writes nbformat 4."""
 
@@ -81,7 +83,7 @@ def decode(raw: bytes, *, name: str, blobs: Blobs, new_id: Callable[[], str], up
         if not upgrade:
             raise OldFormat(_OLD_FORMAT)
         notebook = decode(_upgraded(raw, name), name=name, blobs=blobs, new_id=new_id)
-        notebook.upgraded = True
+        notebook.upgraded = notebook.made_ids = True
         return notebook
     return _Reader(name, blobs, new_id).read(members)
 
@@ -95,6 +97,7 @@ class _Reader:
         self._new_id = new_id
         self._inline = Inline(blobs.limits.inline_document)
         self._ids: set[str] = set()
+        self._made_ids = False
 
     def read(self, members: Members) -> Notebook:
         minor = loads(members.get("nbformat_minor", msgspec.Raw(b"0")))
@@ -109,7 +112,7 @@ class _Reader:
         prints = [CellPrint(str(cell["id"]), *fingerprint(cell)) for cell in cells]
         known = ("nbformat", "nbformat_minor", "metadata", "cells")
         extra = {key: loads(value) for key, value in members.items() if key not in known}
-        return Notebook(minor, metadata, cells, extra, prints, self._inline.used)
+        return Notebook(minor, metadata, cells, extra, prints, self._inline.used, self._made_ids)
 
     def _cell(self, index: int, raw: msgspec.Raw, minor: int) -> Cell:
         members = _members(raw)
@@ -135,7 +138,10 @@ class _Reader:
         return cell
 
     def _id(self, value: JSON) -> str:
-        cell_id = value if isinstance(value, str) and value and value not in self._ids else self._new_id()
+        if isinstance(value, str) and value and value not in self._ids:
+            cell_id = value
+        else:
+            cell_id, self._made_ids = self._new_id(), True
         self._ids.add(cell_id)
         return cell_id
 

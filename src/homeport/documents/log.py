@@ -19,13 +19,14 @@ import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
 from homeport.core.backoff import Backoff
 from homeport.documents.tables import (
+    DOCUMENT_COLUMNS,
     RUN_COLUMNS,
     Chunk,
     Commit,
@@ -35,6 +36,7 @@ from homeport.documents.tables import (
     History,
     RunRow,
     Saved,
+    document_row,
     error_name,
     error_reason,
     forget,
@@ -99,6 +101,7 @@ class Log:
         self._waiting: list[asyncio.Future[bool]] = []
         self._snapshots: dict[str, Callable[[], bytes]] = {}
         self._listeners: list[Callable[[str | None], None]] = []
+        self._tasks: set[asyncio.Future[None]] = set()
         self.failure: str | None = None
         """Why nothing can be kept at the moment, for people; None when all is well."""
 
@@ -273,23 +276,42 @@ class Log:
     # ---- reading and housekeeping ---------------------------------------------------------------------------------
 
     async def document(self, path: str, new_id: str, epoch: str) -> DocumentRow:
-        """The document of the file at ``path``; one that is not known yet begins with ``new_id`` and ``epoch``.
+        """The document of the file at ``path``, which is opened now; an unknown one begins with ``new_id`` and ``epoch``.
 
         Raises:
             StoreFailed: the database cannot be written.
         """
 
         def job(db: sqlite3.Connection) -> DocumentRow:
+            query = f"SELECT {DOCUMENT_COLUMNS} FROM documents WHERE path = ?"
             with db:
-                db.execute(
-                    "INSERT OR IGNORE INTO documents (id, path, epoch) VALUES (?, ?, ?)",
-                    (new_id, path, epoch),
-                )
-                db.execute("UPDATE documents SET used = ? WHERE path = ?", (time.time(), path))
-            query = "SELECT id, path, epoch, saved, base, saving, saving_base FROM documents WHERE path = ?"
-            return DocumentRow(*db.execute(query, (path,)).fetchone())
+                db.execute("INSERT OR IGNORE INTO documents (id, path, epoch, clean) VALUES (?, ?, ?, 1)", (new_id, path, epoch))
+                row = document_row(db.execute(query, (path,)).fetchone())
+                db.execute("UPDATE documents SET used = ?, clean = 0 WHERE id = ?", (time.time(), row.id))
+            return row
 
         return await self.call(job)
+
+    async def find(self, path: str) -> DocumentRow | None:
+        """The document of the file at ``path``, when there is one."""
+
+        def job(db: sqlite3.Connection) -> DocumentRow | None:
+            row = db.execute(f"SELECT {DOCUMENT_COLUMNS} FROM documents WHERE path = ?", (path,)).fetchone()
+            return None if row is None else document_row(row)
+
+        return await self.call(job)
+
+    async def closed(self, document: str, keys: Iterable[str]) -> None:
+        """``document`` is closed, and its file holds all of it. ``keys``: the streams that it still shows; others go."""
+        kept = set(keys)
+
+        def job(db: sqlite3.Connection) -> None:
+            with db:
+                db.execute("UPDATE documents SET clean = 1, used = ? WHERE id = ?", (time.time(), document))
+                found = {row[0] for row in db.execute("SELECT DISTINCT key FROM chunks WHERE document = ?", (document,))}
+                db.executemany("DELETE FROM chunks WHERE document = ? AND key = ?", [(document, key) for key in found - kept])
+
+        await self.call(job)
 
     async def history(self, document: str) -> History:
         """Everything committed of ``document`` so far."""
@@ -318,10 +340,49 @@ class Log:
 
         return await self.call(job)
 
+    def stream(self, key: str) -> asyncio.Future[list[bytes]]:
+        """The pieces kept of the stream ``key``, UTF-8, as of this call: nothing that is appended later is in it."""
+        future: asyncio.Future[list[bytes]] = asyncio.get_running_loop().create_future()
+        waiting = [chunk for commit in (*self._flying, *self._pending) for chunk in commit.chunks if chunk.key == key]
+        rows: dict[int, bytes] = {}
+
+        def query(db: sqlite3.Connection) -> None:
+            rows.clear()
+            rows.update(db.execute("SELECT seq, data FROM chunks WHERE key = ?", (key,)))
+
+        def give() -> None:
+            if not future.done():
+                future.set_result([rows[seq] for seq in sorted(rows)])
+
+        async def unwritten() -> None:
+            # What is not written yet is here, and only here.
+            try:
+                await self.call(query)
+            except StoreFailed as error:
+                if not future.done():
+                    future.set_exception(error)
+                return
+            for chunk in waiting:
+                if isinstance(chunk, Drop):
+                    rows.clear()
+                else:
+                    rows[chunk.seq] = chunk.data
+            give()
+
+        def fall_back() -> None:
+            task = asyncio.ensure_future(unwritten())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+        if self.failure is None:
+            self.append(Commit("", query=query, done=lambda durable: give() if durable else fall_back()))
+        else:
+            fall_back()
+        return future
+
     async def chunks(self, key: str) -> bytes:
         """The whole text kept of the stream ``key``: UTF-8; empty when there is none."""
-        query = "SELECT data FROM chunks WHERE key = ? ORDER BY seq"
-        return await self.call(lambda db: b"".join(row[0] for row in db.execute(query, (key,))))
+        return b"".join(await self.stream(key))
 
     async def unfinished(self) -> list[str]:
         """Paths of the documents that have runs queued or submitted."""
@@ -357,15 +418,19 @@ class Log:
 
         await self.call(job)
 
-    async def prune(self, *, finished_before: float) -> None:
-        """Remove runs that finished before that time (seconds since the epoch), and give free pages back to the disk."""
+    async def prune(self, *, finished_before: float, unused_since: float) -> None:
+        """Forget runs that finished before, and clean documents not used since, those times (seconds since the epoch)."""
 
         def job(db: sqlite3.Connection) -> None:
             with db:
-                db.execute(
-                    "DELETE FROM runs WHERE state = 'finished' AND finished < ?",
-                    (finished_before,),
+                db.execute("DELETE FROM runs WHERE state = 'finished' AND finished < ?", (finished_before,))
+                unused = db.execute(
+                    "SELECT id FROM documents WHERE clean = 1 AND used < ? AND NOT EXISTS "
+                    "(SELECT 1 FROM runs WHERE runs.document = documents.id AND runs.state != 'finished')",
+                    (unused_since,),
                 )
+                for (document,) in unused.fetchall():
+                    forget(db, document)
             db.execute("PRAGMA incremental_vacuum(2000)").fetchall()
 
         await self.call(job)

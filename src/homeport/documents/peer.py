@@ -71,7 +71,7 @@ class Peer:
         self._timer: asyncio.TimerHandle | None = None
         self._gone = False
         room.peers.add(self)
-        self._hello(reload=False)
+        self.greet()
         send(protocol.step1(room.ydoc.get_state()))
         room.tick()
 
@@ -179,6 +179,10 @@ class Peer:
     def tell(self, op: str, **fields: object) -> None:
         """Send a control frame."""
         self.send(protocol.control(op, **fields))
+
+    def greet(self) -> None:
+        """Say ``hello`` (again: the notebook has another path)."""
+        self._hello(reload=False)
 
     def ask(self) -> None:
         """Ask the page for everything that the room does not have."""

@@ -234,6 +234,11 @@ class Room:
         notices = self.state.get("notices")
         return [entry for entry in notices if isinstance(entry, dict)] if isinstance(notices, list) else []
 
+    def announce_path(self) -> None:
+        """Tell all pages that the notebook has another path: ``hello`` again."""
+        for peer in self.peers:
+            peer.greet()
+
     def tick(self) -> None:
         """Let every page send what it owes, at the end of this turn of the loop."""
         if not self._ticking:

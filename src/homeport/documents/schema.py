@@ -102,8 +102,8 @@ def new_outputs(outputs: Iterable[Mapping[str, JSON]]) -> list[object]:
     return [new_output(output) for output in outputs]
 
 
-def new_cell(cell: Mapping[str, JSON]) -> YCell:
-    """The Yjs map of one cell. ``cell`` has at least ``id``, ``cell_type`` and ``source``."""
+def new_cell(cell: Mapping[str, JSON], *, state: str = "idle") -> YCell:
+    """The Yjs map of one cell. ``cell`` has at least ``id``, ``cell_type`` and ``source``; ``state``: its run state."""
     members: dict[str, object] = {text(key): plain(value) for key, value in cell.items() if key not in ("source", "metadata", "outputs")}
     members["source"] = Text(text(joined(cell.get("source", ""))))
     metadata = cell.get("metadata")
@@ -114,7 +114,7 @@ def new_cell(cell: Mapping[str, JSON]) -> YCell:
             new_outputs(output for output in outputs if isinstance(output, dict)) if isinstance(outputs, list) else []
         )
         members.setdefault("execution_count", None)
-        members["execution_state"] = "idle"
+        members["execution_state"] = state
     return Map(members)
 
 

@@ -7,12 +7,14 @@ is written. Nothing here reads the disk.
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import json
 import re
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import TypeAlias, cast
 
 import msgspec
@@ -52,15 +54,26 @@ class EncodedCell:
     """Characters of its source, to see whether a notebook shrinks."""
 
 
-def encode_cell(cell: Mapping[str, JSON], *, minor: int, streams: Mapping[str, str] | None = None) -> EncodedCell:
+@dataclass(frozen=True, slots=True)
+class StreamText:
+    """The whole text of a stream."""
+
+    raw: bytes
+    """As the file has it."""
+    name: str
+    """Its digest, the same as that of a blob with this text."""
+
+
+def encode_cell(cell: Mapping[str, JSON], *, minor: int, streams: Mapping[str, StreamText] | None = None) -> EncodedCell:
     """Serialise one cell.
 
     Args:
         cell: as the document holds it (``schema.read_map``).
         minor: nbformat_minor of the file; below 5 no id is written.
-        streams: whole texts of the streams that the document shows by head and tail, by key.
+        streams: whole texts of the streams whose heads and tails the document shows, by key.
     """
-    whole = {**cell, "outputs": with_streams(cell.get("outputs"), streams or {})} if "outputs" in cell else cell
+    streams = streams or {}
+    whole = {**cell, "outputs": _with_streams(cell.get("outputs"), streams)} if "outputs" in cell else cell
     members = {key: value for key, value in whole.items() if key not in ("execution_state", "outputs")}
     if minor < 5:
         members.pop("id", None)
@@ -79,33 +92,54 @@ def encode_cell(cell: Mapping[str, JSON], *, minor: int, streams: Mapping[str, s
         members.setdefault("execution_count", None)
         inline = sum(map(inline_size, outputs)) if isinstance(outputs, list) else 0
     prints = CellPrint(str(cell.get("id", "")), *fingerprint(whole))
-    return EncodedCell(_cut(_dump(members, depth=2)), prints, inline, len(joined(cell.get("source", ""))))
+    texts = {stream.name: stream.raw for stream in streams.values()}
+    pieces = tuple(texts.get(piece.name, piece) if isinstance(piece, BlobPiece) else piece for piece in _cut(_dump(members, depth=2)))
+    return EncodedCell(pieces, prints, inline, len(joined(cell.get("source", ""))))
 
 
-def stream_keys(cell: Mapping[str, JSON]) -> list[str]:
-    """Keys of the streams of ``cell`` whose whole text the log has."""
+def stream_rests(cell: Mapping[str, JSON]) -> dict[str, str]:
+    """The streams of ``cell`` whose text the log has: key, and the end of the text, which is only in the document so far."""
     outputs = cell.get("outputs")
-    found: list[str] = []
+    found: dict[str, str] = {}
     for output in outputs if isinstance(outputs, list) else []:
         entry = output.get(STREAM) if isinstance(output, dict) else None
-        key = entry.get("key") if isinstance(entry, dict) else None
-        if isinstance(key, str):
-            found.append(key)
+        if isinstance(output, dict) and isinstance(entry, dict) and isinstance(entry.get("key"), str):
+            shown, rest = joined(output.get("text")), entry.get("rest")
+            found[str(entry["key"])] = shown[len(shown) - rest :] if isinstance(rest, int) and 0 < rest <= len(shown) else ""
     return found
 
 
-def with_streams(outputs: JSON, streams: Mapping[str, str]) -> JSON:
-    """``outputs`` with whole stream texts in place of heads and tails, where ``streams`` has them."""
+def stream_text(pieces: Iterable[bytes], rest: str) -> StreamText:
+    """A stream's text from its pieces (UTF-8) and its end. For a thread: long texts are not held at once by one call."""
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    begin = b"\n      "
+    digest_ = hashlib.sha256(STREAM_TEXT.encode() + b"\n")
+    parts: list[bytes] = []
+    carry = ""
+    for piece in chain((decoder.decode(piece) for piece in pieces), (decoder.decode(b"", final=True), rest, "")):
+        digest_.update(piece.encode())
+        lines = (carry + piece).splitlines(keepends=True)
+        # The last line may go on in the next piece; the second half of \r\n too.
+        carry = lines.pop() if lines else ""
+        parts.extend(map(msgspec.json.encode, lines))
+    if carry:
+        parts.append(msgspec.json.encode(carry))
+    raw = b"[" + begin + (b"," + begin).join(parts) + b"\n     ]" if parts else b"[]"
+    return StreamText(raw, digest_.hexdigest())
+
+
+def _with_streams(outputs: JSON, streams: Mapping[str, StreamText]) -> JSON:
+    """``outputs`` with references to the whole texts in ``streams``; a stream whose text is gone keeps what is shown."""
     if not isinstance(outputs, list):
         return outputs
     found: list[JSON] = []
     for output in outputs:
         entry = output.get(STREAM) if isinstance(output, dict) else None
-        if isinstance(output, dict) and isinstance(entry, dict) and entry.get("key") in streams:
-            # What the log has, and the end, which is only in the document so far.
-            shown, rest = joined(output.get("text")), entry.get("rest")
-            tail = shown[len(shown) - rest :] if isinstance(rest, int) and rest > 0 else ""
-            output = {**{key: value for key, value in output.items() if key != STREAM}, "text": streams[str(entry["key"])] + tail}
+        if isinstance(output, dict) and isinstance(entry, dict) and isinstance(entry.get("key"), str):
+            stream = streams.get(str(entry["key"]))
+            output = {key: value for key, value in output.items() if key != STREAM}
+            if stream is not None:
+                output[STREAM] = {"sha256": stream.name}
         found.append(output)
     return found
 
@@ -143,7 +177,7 @@ def fingerprint(cell: Mapping[str, JSON]) -> tuple[str, str]:
     outputs = cell.get("outputs")
     results: list[JSON] = [cell.get("execution_count"), times]
     results.extend(_bare(output) for output in (outputs if isinstance(outputs, list) else []))
-    return _digest([joined(cell.get("source", "")), metadata, content]), _digest(results)
+    return value_digest([joined(cell.get("source", "")), metadata, content]), value_digest(results)
 
 
 def kept_metadata(metadata: JSON) -> dict[str, JSON]:
@@ -225,5 +259,6 @@ def _cut(serialised: str) -> tuple[Piece, ...]:
     return tuple(BlobPiece(part) if index % 2 else text(part).encode() for index, part in enumerate(parts) if part)
 
 
-def _digest(value: JSON) -> str:
+def value_digest(value: JSON) -> str:
+    """A digest (16 hexadecimal digits) that tells values apart as documents do: 1 and 1.0 are one."""
     return hashlib.blake2b(msgspec.json.encode(normal(value), order="sorted"), digest_size=8).hexdigest()

@@ -19,7 +19,8 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS documents (
   id TEXT PRIMARY KEY, path TEXT NOT NULL UNIQUE, epoch TEXT NOT NULL,
   saved TEXT NOT NULL DEFAULT '', base BLOB NOT NULL DEFAULT x'',
-  saving TEXT NOT NULL DEFAULT '', saving_base BLOB NOT NULL DEFAULT x'', used REAL NOT NULL DEFAULT 0);
+  saving TEXT NOT NULL DEFAULT '', saving_base BLOB NOT NULL DEFAULT x'',
+  clean INTEGER NOT NULL DEFAULT 0, used REAL NOT NULL DEFAULT 0);
 CREATE TABLE IF NOT EXISTS updates (seq INTEGER PRIMARY KEY, document TEXT NOT NULL, data BLOB NOT NULL);
 CREATE INDEX IF NOT EXISTS updates_of ON updates (document, seq);
 CREATE TABLE IF NOT EXISTS cursors (
@@ -111,6 +112,8 @@ class Commit:
     runs: Sequence[RunRow] = ()
     chunks: Sequence[Chunk | Drop] = ()
     saved: Saved | None = None
+    query: Callable[[sqlite3.Connection], object] | None = None
+    """Reads in the writer thread, in order with what is written; called again when the group has to be written again."""
     done: Callable[[bool], object] | None = None
     """Called on the loop, in order: once with True; before that once with False when the log fails just now."""
     told: bool = False
@@ -127,6 +130,8 @@ class DocumentRow:
     base: bytes
     saving: str
     saving_base: bytes
+    clean: bool
+    """It was closed, and the file held all of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +225,8 @@ def _apply(db: sqlite3.Connection, commit: Commit) -> None:
         else:
             query = "INSERT OR REPLACE INTO chunks (document, key, seq, data) VALUES (?, ?, ?, ?)"
             db.execute(query, (document, chunk.key, chunk.seq, chunk.data))
+    if commit.query is not None:
+        commit.query(db)
     if commit.saved is not None:
         columns = "saved = ?, base = ?, saving = '', saving_base = x''" if commit.saved.done else "saving = ?, saving_base = ?"
         db.execute(
@@ -245,6 +252,14 @@ def _columns(run: RunRow) -> tuple[str | int | float | None, ...]:
         ),
         *(int(run.stop_on_error), run.queued, run.submitted, run.finished, run.detail),
     )
+
+
+DOCUMENT_COLUMNS = "id, path, epoch, saved, base, saving, saving_base, clean"
+
+
+def document_row(row: tuple[str, str, str, str, bytes, str, bytes, int]) -> DocumentRow:
+    """A row of ``documents``, selected by ``DOCUMENT_COLUMNS``."""
+    return DocumentRow(*row[:7], bool(row[7]))
 
 
 def run_row(

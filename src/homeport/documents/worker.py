@@ -135,7 +135,7 @@ async def _exchange(process: Process, task: Task) -> tuple[Notebook, str]:
             cells.extend(answer.cells)
         elif begin is not None:
             assert isinstance(answer, End)
-            notebook = Notebook(begin.minor, begin.metadata, cells, begin.extra, begin.prints, begin.inline, begin.upgraded)
+            notebook = Notebook(begin.minor, begin.metadata, cells, begin.extra, begin.prints, begin.inline, begin.made_ids, begin.upgraded)
             return notebook, begin.sha256
         # Batches that are there already would otherwise be decoded without letting anybody in between.
         await asyncio.sleep(0)

@@ -47,6 +47,7 @@ class Begin(msgspec.Struct, tag="begin"):
     extra: dict[str, Any]
     prints: list[CellPrint]
     inline: int
+    made_ids: bool
     upgraded: bool
 
 
@@ -99,6 +100,7 @@ def answers(task: Task) -> Iterator[Answer]:
         extra=notebook.extra,
         prints=notebook.prints,
         inline=notebook.inline,
+        made_ids=notebook.made_ids,
         upgraded=notebook.upgraded,
     )
     yield from _batches(notebook)

@@ -1,0 +1,285 @@
+"""One open notebook: its room, runner and saver together, and what a page may ask of it.
+
+The registry opens and closes documents; what each part does is its own business. Here are the control ops of
+docs/architecture.md, and how a page comes in.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Protocol, cast
+
+from pycrdt import Array, Doc, Map
+
+from homeport.core.cell_merge import CellPrint
+from homeport.documents.blobs import STREAM
+from homeport.documents.codec import Notebook
+from homeport.documents.encoder import Encoder
+from homeport.documents.limits import Limits
+from homeport.documents.lock import DocumentLock
+from homeport.documents.peer import Peer
+from homeport.documents.room import Room
+from homeport.documents.saver import Saver
+from homeport.documents.schema import Cell, joined, read_map
+from homeport.documents.serial import fingerprint, stream_rests
+from homeport.errors import BadRequest, HomeportError, NotFound, ProtocolError
+from homeport.protocol.document import JSON, Control
+
+log = logging.getLogger(__name__)
+
+
+class Runs(Protocol):
+    """What a document needs of its runner (``runner.py``)."""
+
+    path: str
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything runs or waits."""
+        ...
+
+    def start(self) -> None:
+        """Go on with what the log holds."""
+        ...
+
+    async def close(self) -> None:
+        """Stop reading; the kernel and the queue stay."""
+        ...
+
+    def run(self, runs: Sequence[tuple[str, str]], *, stop_on_error: bool = True) -> None:
+        """Queue cells: pairs of run id and cell id."""
+        ...
+
+    def cancel(self, run_id: str) -> None:
+        """Take a run out of the queue."""
+        ...
+
+    def cancel_all(self) -> None:
+        """Empty the queue."""
+        ...
+
+    async def interrupt(self) -> None:
+        """Interrupt the kernel."""
+        ...
+
+    async def restart(self, *, run_all: bool = False) -> None:
+        """Restart the kernel."""
+        ...
+
+    async def start_kernel(self, name: str) -> None:
+        """Use a new kernel of that name."""
+        ...
+
+    async def shutdown_kernel(self) -> None:
+        """Shut the kernel down."""
+        ...
+
+    async def answer_input(self, request_id: str, value: str) -> None:
+        """Answer ``input()``."""
+        ...
+
+
+class Document:
+    """An open notebook. Made by the registry.
+
+    Args:
+        room: its Yjs document and pages.
+        runner: runs its cells.
+        saver: keeps its file.
+        encoder: serialises it; shared with the saver.
+        lock: held while it is open.
+        limits: of pages.
+    """
+
+    def __init__(self, *, room: Room, runner: Runs, saver: Saver, encoder: Encoder, lock: DocumentLock, limits: Limits) -> None:
+        self.id = room.document
+        self.epoch = room.epoch
+        self.room = room
+        self.runner = runner
+        self.saver = saver
+        self.looked_at = time.monotonic()
+        """When the last page left; now, while there are pages."""
+        self._encoder = encoder
+        self._lock = lock
+        self._limits = limits
+
+    @property
+    def path(self) -> str:
+        """Its API path."""
+        return self.saver.path
+
+    @path.setter
+    def path(self, path: str) -> None:
+        self.saver.path = path
+        self.runner.path = path
+
+    @property
+    def idle(self) -> float:
+        """Seconds since nobody looks at it; 0 while somebody does, or while it runs, or holds what its file does not."""
+        if self.room.peers or self.runner.busy or not self.saver.clean:
+            self.looked_at = time.monotonic()
+        return time.monotonic() - self.looked_at
+
+    def connect(self, send: Callable[[bytes], None], *, user: str) -> Peer:
+        """Let a page in.
+
+        Args:
+            send: hands one frame to the page's transport; must not block.
+            user: who it is, for logs.
+
+        Returns:
+            The page: give it its frames by ``receive``, and call ``close`` when its link is gone.
+        """
+        return Peer(
+            self.room,
+            send,
+            user=user,
+            path=lambda: self.path,
+            limit=self._limits.peer_buffer,
+            longest=self._limits.frame,
+            control=self._control,
+            stale=self.absorb,
+            closed=lambda _: None,
+        )
+
+    async def stream_text(self, key: str) -> bytes | None:
+        """The whole text of a long stream (UTF-8); None when no output of this document has that key."""
+        for cell in self.room.mirror:
+            outputs = cell.shared.get("outputs")
+            if isinstance(outputs, Array) and key in str(cast("object", outputs)):
+                rests = stream_rests(read_map(cell.shared))
+                if key in rests:
+                    return b"".join(await self.room.log.stream(key)) + rests[key].encode()
+        return None
+
+    async def absorb(self, update: bytes) -> None:
+        """Take in the state of a page whose document has another history: merged by cell, as a file would be.
+
+        Raises:
+            ProtocolError: it is not the state of a notebook.
+        """
+        try:
+            other: Doc[Array[object] | Map[object]] = Doc()
+            with other.transaction(origin="absorb"):
+                other.apply_update(update)
+            found = [read_map(cast("Map[object]", cell)) for cell in other.get("cells", type=Array) if isinstance(cell, Map)]
+        except (ValueError, ExceptionGroup) as error:
+            raise ProtocolError("A sync frame does not hold a Yjs update.") from error
+        cells = {str(cell["id"]): cell for cell in found if _is_plain_cell(cell)}
+        if not cells:
+            return
+        head = self._encoder.head()
+        prints = [CellPrint(cell_id, *fingerprint(cell)) for cell_id, cell in cells.items()]
+        await self.saver.merge(Notebook(head.minor, head.metadata, list(cells.values()), head.extra, prints, 0))
+
+    async def close(self) -> bool:
+        """Stop reading from the kernel, save, and let go.
+
+        Returns:
+            Whether the file holds all of it; when not, the log does.
+        """
+        await self.runner.close()
+        clean = await self.saver.close()
+        self.room.compact()
+        durable = await self.room.committed()
+        if clean and durable:
+            await self.room.log.closed(self.id, self._stream_keys())
+        self.room.close()
+        self._encoder.close()
+        self._lock.release()
+        return clean and durable
+
+    def _stream_keys(self) -> list[str]:
+        keys: list[str] = []
+        for cell in self.room.mirror:
+            outputs = cell.shared.get("outputs")
+            if isinstance(outputs, Array) and STREAM in str(cast("object", outputs)):
+                keys.extend(stream_rests(read_map(cell.shared)))
+        return keys
+
+    # ---- control ops --------------------------------------------------------------------------------------------------
+
+    async def _control(self, peer: Peer, message: Control) -> None:
+        """Do what a page asks, and reply: without an error when it is done, or durable; with one when it cannot be."""
+        asked = message.fields.get("id")
+        try:
+            operation = self._operations.get(message.op)
+            if operation is None:
+                raise BadRequest(f"There is no operation “{message.op[:40]}”.")
+            await operation(self, message.fields)
+        except HomeportError as error:
+            peer.tell("reply", id=asked, error={**error.data, "code": error.code, "message": error.message})
+        else:
+            peer.tell("reply", id=asked, error=None)
+
+    async def _run(self, fields: Mapping[str, JSON]) -> None:
+        runs = fields.get("runs")
+        pairs = [(pair[0], pair[1]) for pair in runs if isinstance(pair, list) and len(pair) == 2] if isinstance(runs, list) else None
+        if pairs is None or not isinstance(runs, list) or len(pairs) != len(runs):
+            raise BadRequest("`runs` is a list of pairs: run id and cell id.")
+        stop = fields.get("stop_on_error", True)
+        self.runner.run([(_word(run), _word(cell)) for run, cell in pairs], stop_on_error=stop is not False)
+        # The reply says that it will run whatever happens now.
+        await self.room.committed()
+
+    async def _cancel(self, fields: Mapping[str, JSON]) -> None:
+        if fields.get("all") is True:
+            self.runner.cancel_all()
+        else:
+            self.runner.cancel(_word(fields.get("run")))
+        await self.room.committed()
+
+    async def _interrupt(self, fields: Mapping[str, JSON]) -> None:
+        await self.runner.interrupt()
+
+    async def _restart(self, fields: Mapping[str, JSON]) -> None:
+        await self.runner.restart(run_all=fields.get("run_all") is True)
+
+    async def _start_kernel(self, fields: Mapping[str, JSON]) -> None:
+        await self.runner.start_kernel(_word(fields.get("name")))
+
+    async def _shutdown_kernel(self, fields: Mapping[str, JSON]) -> None:
+        await self.runner.shutdown_kernel()
+
+    async def _input(self, fields: Mapping[str, JSON]) -> None:
+        value = fields.get("value")
+        if not isinstance(value, str):
+            raise BadRequest("`value` is text.")
+        await self.runner.answer_input(_word(fields.get("request")), value)
+
+    async def _save(self, fields: Mapping[str, JSON]) -> None:
+        await self.saver.save()
+
+    async def _dismiss(self, fields: Mapping[str, JSON]) -> None:
+        key = _word(fields.get("key"))
+        if not any(
+            isinstance(notice, dict) and notice.get("key") == key for notice in cast("list[JSON]", self.room.state.get("notices") or [])
+        ):
+            raise NotFound("There is no such notice.")
+        self.room.drop_notice(key)
+
+    _operations: Mapping[str, Callable[[Document, Mapping[str, JSON]], Awaitable[None]]] = {
+        "run": _run,
+        "cancel": _cancel,
+        "interrupt": _interrupt,
+        "restart": _restart,
+        "start_kernel": _start_kernel,
+        "shutdown_kernel": _shutdown_kernel,
+        "input": _input,
+        "save": _save,
+        "dismiss": _dismiss,
+    }
+    """The control ops that are not the link's own."""
+
+
+def _word(value: JSON) -> str:
+    if not isinstance(value, str) or not value or len(value) > 256:
+        raise BadRequest("An id is a text of at most 256 characters.")
+    return value
+
+
+def _is_plain_cell(cell: Cell) -> bool:
+    kind = cell.get("cell_type")
+    return isinstance(cell.get("id"), str) and kind in ("code", "markdown", "raw") and joined(cell.get("source")) == cell.get("source")

@@ -1,0 +1,220 @@
+"""Carries out a merge plan (``core/cell_merge.py``) on an open document, with the smallest changes that do it.
+
+Text is edited where it differs, so that cursors of people who type stay; a cell is moved only when the order demands it;
+nothing is cleared and filled again.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
+from typing import cast
+
+from pycrdt import Array, Map, Text
+
+from homeport.core.cell_merge import CellPrint, Step, merge
+from homeport.documents.ids import new_cell_id
+from homeport.documents.room import Room
+from homeport.documents.schema import Cell, YCell, YOutputs, joined, new_cell, new_outputs, plain, read_map, text
+from homeport.documents.serial import kept_metadata
+from homeport.protocol.document import JSON
+
+_CONTENT = ("id", "cell_type", "source", "metadata", "outputs", "execution_count", "execution_state")
+
+
+def merge_into(
+    room: Room, base: Sequence[CellPrint], ours: Sequence[CellPrint], theirs: Mapping[str, Cell], prints: Sequence[CellPrint]
+) -> int:
+    """Merge cells from outside into the document, in one transaction.
+
+    Args:
+        room: the document.
+        base: what both sides began from.
+        ours: the document's cells now.
+        theirs: the cells from outside by id.
+        prints: the same in order, as digests.
+
+    Returns:
+        How many conflict copies were made.
+    """
+    # What runs is not over: its results are ours, whatever a file says.
+    running = {cell.id: cell.results for cell in ours if room.run_state(cell.id) != "idle"}
+    prints = [CellPrint(cell.id, cell.content, running.get(cell.id, cell.results)) for cell in prints]
+    steps = merge(base, ours, prints)
+    if [step.id for step in steps] == [cell.id for cell in ours] and all(step.action == "keep" for step in steps):
+        return 0
+    with room.transaction("merge"):
+        stayed = _arrange(room, steps, theirs)
+        for step in steps:
+            if step.action == "take" and step.id in stayed:
+                _take(stayed[step.id], theirs[step.id], step)
+    return sum(step.action == "conflict" for step in steps)
+
+
+def merge_metadata(
+    room: Room, base: Mapping[str, str], ours: Mapping[str, str], theirs: Mapping[str, JSON], digests: Mapping[str, str]
+) -> None:
+    """Merge the notebook's metadata key by key; a key that both sides changed keeps ours.
+
+    Args:
+        room: the document.
+        base: digests of what both began from, by key.
+        ours: digests of the document's.
+        theirs: the metadata from outside.
+        digests: their digests.
+    """
+    changed = [key for key in {*base, *digests} if digests.get(key) != base.get(key) and ours.get(key) == base.get(key)]
+    if not changed:
+        return
+    with room.transaction("merge"):
+        if not isinstance(room.meta.get("metadata"), Map):
+            room.meta["metadata"] = Map({})
+        shared = cast("Map[object]", room.meta["metadata"])
+        for key in changed:
+            _put(shared, key, theirs)
+
+
+def replace_text(shared: Text, wanted: str) -> None:
+    """Make ``shared`` read ``wanted``: one deletion and one insertion between what is the same at both ends."""
+    old, new = str(shared).encode(), text(wanted).encode()
+    if old == new:
+        return
+    begin = _common(old, new)
+    end = _common(old[begin:][::-1], new[begin:][::-1])
+    # Offsets count bytes of UTF-8; neither cut may fall within a character.
+    while begin > 0 and (_inside(old, begin) or _inside(new, begin)):
+        begin -= 1
+    while end > 0 and (_inside(old, len(old) - end) or _inside(new, len(new) - end)):
+        end -= 1
+    if len(old) - end > begin:
+        del shared[begin : len(old) - end]
+    if len(new) - end > begin:
+        shared.insert(begin, new[begin : len(new) - end].decode())
+
+
+def _arrange(room: Room, steps: Sequence[Step], theirs: Mapping[str, Cell]) -> dict[str, YCell]:
+    """Delete, move and insert until the array of cells is as the steps want it.
+
+    Returns:
+        The cells that stayed, which are to be changed in place. The others have what the steps want already.
+    """
+    # The mirror follows at the end of the transaction: it shows the cells as they were.
+    before = list(room.mirror)
+    wanted = {step.id: step for step in steps if step.action in ("keep", "take")}
+    order = _staying([cell.id for cell in before if cell.id in wanted], list(wanted))
+    stayed = {cell.id: cell.shared for cell in before if cell.id in order and not _retyped(cell.shared, wanted[cell.id], theirs)}
+    moving = {cell.id: read_map(cell.shared) for cell in before if cell.id in wanted and cell.id not in stayed}
+    for index in range(len(before) - 1, -1, -1):
+        if before[index].id not in stayed:
+            del room.cells[index]
+    for index, step in enumerate(steps):
+        if step.action == "insert":
+            room.cells.insert(index, new_cell({**theirs[step.id], "id": step.id}))
+        elif step.action == "conflict":
+            room.cells.insert(index, new_cell(_copy(theirs[step.id], new_cell_id(), step.id)))
+        elif step.id in moving:
+            # The schema has no move: a cell is taken out and put in.
+            merged = _merged(moving[step.id], theirs.get(step.id, {}), step)
+            room.cells.insert(index, new_cell(merged, state=room.run_state(step.id)))
+    return stayed
+
+
+def _retyped(cell: YCell, step: Step, theirs: Mapping[str, Cell]) -> bool:
+    """Whether the cell becomes one of another type: that decides which members it has, so it is made anew."""
+    return step.content and cell.get("cell_type") != theirs[step.id].get("cell_type")
+
+
+def _merged(ours: Cell, theirs: Cell, step: Step) -> Cell:
+    """A cell with the parts of theirs that the step takes."""
+    results = ("outputs", "execution_count")
+    merged = {key: value for key, value in (theirs if step.content else ours).items() if key not in results}
+    merged |= {key: value for key, value in (theirs if step.results else ours).items() if key in results}
+    metadata = dict(metadata) if isinstance(metadata := merged.get("metadata"), dict) else {}
+    times = (theirs if step.results else ours).get("metadata")
+    metadata.pop("execution", None)
+    if isinstance(times, dict) and "execution" in times:
+        metadata["execution"] = times["execution"]
+    return {**merged, "id": step.id, "metadata": metadata}
+
+
+def _staying(present: Sequence[str], wanted: Sequence[str]) -> set[str]:
+    """The cells that can stay where they are: a longest part of ``present`` that is in the wanted order."""
+    places = {cell_id: place for place, cell_id in enumerate(wanted)}
+    ends: list[int] = []
+    tails: list[str] = []
+    before: dict[str, str | None] = {}
+    for cell_id in present:
+        place = places[cell_id]
+        at = bisect_left(ends, place)
+        before[cell_id] = tails[at - 1] if at else None
+        ends[at : at + 1] = [place]
+        tails[at : at + 1] = [cell_id]
+    staying: set[str] = set()
+    last = tails[-1] if tails else None
+    while last is not None:
+        staying.add(last)
+        last = before[last]
+    return staying
+
+
+def _copy(cell: Cell, identity: str, original: str) -> Cell:
+    metadata = cell.get("metadata")
+    marked: dict[str, JSON] = {**(metadata if isinstance(metadata, dict) else {}), "homeport": {"conflict": {"cell": original}}}
+    return {**cell, "id": identity, "metadata": marked}
+
+
+def _take(cell: YCell, theirs: Cell, step: Step) -> None:
+    if step.content:
+        _take_content(cell, theirs)
+    if step.results:
+        _take_results(cell, theirs)
+
+
+def _take_content(cell: YCell, theirs: Cell) -> None:
+    source = cell.get("source")
+    if isinstance(source, Text):
+        replace_text(source, joined(theirs.get("source", "")))
+    metadata = cell.get("metadata")
+    if isinstance(metadata, Map):
+        shared = cast("Map[object]", metadata)
+        ours, wanted = kept_metadata(read_map(shared)), kept_metadata(theirs.get("metadata"))
+        for key in {*ours, *wanted} - {"execution"}:
+            if ours.get(key) != wanted.get(key) or (key in ours) != (key in wanted):
+                _put(shared, key, wanted)
+    for key in {*cast("dict[str, object]", read_map(cell)), *theirs} - set(_CONTENT):
+        _put(cell, key, theirs)
+
+
+def _take_results(cell: YCell, theirs: Cell) -> None:
+    outputs = cell.get("outputs")
+    wanted = theirs.get("outputs")
+    if isinstance(outputs, Array):
+        shared = cast("YOutputs", outputs)
+        shared.clear()
+        shared.extend(new_outputs(output for output in (wanted if isinstance(wanted, list) else []) if isinstance(output, dict)))
+    if cell.get("execution_count") != theirs.get("execution_count"):
+        cell["execution_count"] = plain(theirs.get("execution_count"))
+    metadata, their_metadata = cell.get("metadata"), theirs.get("metadata")
+    if isinstance(metadata, Map) and isinstance(their_metadata, dict):
+        _put(cast("Map[object]", metadata), "execution", their_metadata)
+
+
+def _put(shared: Map[object], key: str, wanted: Mapping[str, JSON]) -> None:
+    if key in wanted:
+        shared[key] = plain(wanted[key])
+    elif key in shared:
+        del shared[key]
+
+
+def _common(one: bytes, other: bytes) -> int:
+    """Length of the common beginning."""
+    low, high = 0, min(len(one), len(other))
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if one[:middle] == other[:middle] else (low, middle - 1)
+    return low
+
+
+def _inside(data: bytes, at: int) -> bool:
+    """Whether ``at`` lies within a character of UTF-8."""
+    return at < len(data) and data[at] & 0xC0 == 0x80

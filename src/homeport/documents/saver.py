@@ -1,0 +1,406 @@
+"""Keeps a document and its file together: saves by itself, finds what others wrote into the file, and merges it.
+
+A save is atomic and compares first: the file must be what we last read or wrote, by its hash; else what is there is merged
+per cell. What the file holds is committed to the log before and after, so that a crash between the two is no conflict.
+A save that fails keeps the old file, says why, and is tried again by itself. What is written must follow from what was
+saved by known changes; when it does not, the old file is kept beside first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import random
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from homeport.core.backoff import Backoff
+from homeport.core.cell_merge import CellPrint, align
+from homeport.documents.blobs import Blobs
+from homeport.documents.codec import Notebook
+from homeport.documents.encoder import Base, Encoder, Snapshot, metadata_digests
+from homeport.documents.ids import new_cell_id
+from homeport.documents.limits import Limits
+from homeport.documents.merging import merge_into, merge_metadata
+from homeport.documents.mirror import Change
+from homeport.documents.room import Room
+from homeport.documents.schema import Cell
+from homeport.documents.serial import Piece
+from homeport.documents.tables import Saved
+from homeport.documents.worker import Worker
+from homeport.errors import Conflict, HomeportError, InvalidNotebook, NotFound
+from homeport.folders import private
+from homeport.protocol.document import JSON
+from homeport.stores.base import Store
+
+log = logging.getLogger(__name__)
+
+_RECOVERY_COPIES = 10
+_LOST = msgspec.json.encode("[this output is not kept any more]")
+_ATTEMPTS = 5
+
+
+class Saver:
+    """See the module. One per open document; belongs to the event loop.
+
+    Args:
+        room: the document.
+        encoder: serialises it.
+        store: where the file is.
+        worker: reads the file when somebody else wrote it.
+        path: the file.
+        blobs: has the big outputs.
+        limits: when to save.
+        recovery: folder of this document's recovery copies.
+        base: what the file held when it had ``digest``.
+        digest: sha256 of the file; empty when it is not there.
+        recovered: the document comes from the log and may be ahead of the file.
+    """
+
+    def __init__(
+        self,
+        *,
+        room: Room,
+        encoder: Encoder,
+        store: Store,
+        worker: Worker,
+        path: str,
+        blobs: Blobs,
+        limits: Limits,
+        recovery: Path,
+        base: Base,
+        digest: str,
+        recovered: bool,
+    ) -> None:
+        self.path = path
+        self._room = room
+        self._encoder = encoder
+        self._store = store
+        self._worker = worker
+        self._blobs = blobs
+        self._limits = limits
+        self._recovery = recovery
+        self._base = base
+        self._hash: str = digest
+        self._gone = not digest
+        self._mark: tuple[int | None, float] | None = None
+        self._turn = asyncio.Lock()
+        self._timer: asyncio.TimerHandle | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._backoff = Backoff(first=1.0, longest=15.0)
+        self._dirty_since: float | None = None
+        self._error: HomeportError | None = None
+        self._at: float | None = None
+        # Cells changed and removed by known changes since the last save: id, and the encoder's version.
+        self._touched: dict[str, int] = {}
+        self._removed: dict[str, int] = {}
+        # What happened before a restart is in the log; that it was known changes cannot be told any more, cell by cell.
+        self._trust_contents = recovered
+        self._closed = False
+        self._unsubscribe = room.subscribe(self._on_change)
+        self._show("saved")
+        if recovered:
+            self._schedule()
+
+    @property
+    def clean(self) -> bool:
+        """Whether the file holds all of the document."""
+        return self._dirty_since is None and self._error is None
+
+    # ---- saving ---------------------------------------------------------------------------------------------------
+
+    async def save(self) -> None:
+        """Save now. A file that was deleted or moved by others is made again.
+
+        Raises:
+            HomeportError: it could not be saved; it is tried again by itself.
+        """
+        await self._attempt(create=True)
+        if self._error is not None:
+            raise self._error
+
+    async def close(self) -> bool:
+        """Save what is not saved, once.
+
+        Returns:
+            Whether the file holds all of the document.
+        """
+        self._cancel()
+        if not self.clean:
+            await self._attempt()
+        self._closed = True
+        self._cancel()
+        self._unsubscribe()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        return self.clean
+
+    async def model(self) -> bytes:
+        """The whole notebook as a file would hold it now."""
+        snapshot = await self._encoder.snapshot()
+        return await asyncio.to_thread(self._join, snapshot.pieces(), [])
+
+    async def _attempt(self, *, create: bool = False) -> None:
+        """Save, and say how it went."""
+        async with self._turn:
+            self._cancel()
+            began = time.monotonic()
+            try:
+                version = await self._save(create)
+            except HomeportError as error:
+                self._failed(error)
+                return
+            self._error = None
+            self._backoff.reset()
+            self._at = time.time()
+            self._dirty_since = None if version == self._encoder.version else began
+            self._show("saved" if self._dirty_since is None else "unsaved")
+            self._room.compact()
+            if self._dirty_since is not None:
+                self._schedule()
+
+    async def _save(self, create: bool) -> int:
+        """Returns the version of the document that the file holds now."""
+        for _ in range(_ATTEMPTS):
+            snapshot = await self._encoder.snapshot()
+            base = snapshot.base()
+            if base != self._base or self._gone:
+                if self._gone and not create:
+                    raise _gone(self.path)
+                self._show("saving")
+                try:
+                    await self._write(snapshot, base)
+                except Conflict as conflict:
+                    await self._on_conflict(conflict, create)
+                    continue
+            self._settled(base, snapshot.version)
+            return snapshot.version
+        raise Conflict(f"“{self.path}” is changed by another program again and again; it is saved when that ends.", path=self.path)
+
+    async def _on_conflict(self, conflict: Conflict, create: bool) -> None:
+        """The file is not what it was. Afterwards another attempt is worth it."""
+        if conflict.data.get("gone"):
+            self._gone = True
+            if not create:
+                raise _gone(self.path) from conflict
+            return
+        try:
+            await self._merge_file()
+        except InvalidNotebook:
+            if not create:
+                raise
+            # Whoever asks to save now wants the notebook; what stands there is kept beside it.
+            await self._keep_old("another program had changed it to something that is no notebook")
+            self._hash = await self._store.hash(self.path)
+
+    async def _write(self, snapshot: Snapshot, base: Base) -> None:
+        lost: list[str] = []
+        data = await asyncio.to_thread(self._join, snapshot.pieces(), lost)
+        complaint = self._shrinks(base) or (f"{len(lost)} outputs are not kept any more" if lost else "")
+        if complaint:
+            await self._keep_old(complaint)
+        digest = await asyncio.to_thread(_sha256, data)
+        encoded = base.encode()
+        if digest != self._hash or self._gone:
+            self._room.record_saved(Saved(digest, encoded, done=False))
+            await self._room.committed()
+            if self._gone:
+                await self._store.write(self.path, data, create_only=True)
+            else:
+                await self._store.write(self.path, data, if_match=self._hash)
+            await self._note_mark()
+        self._hash, self._gone = digest, False
+        self._room.record_saved(Saved(digest, encoded))
+
+    def _settled(self, base: Base, version: int) -> None:
+        """The file holds ``base``, which is that version of the document."""
+        self._base = base
+        self._trust_contents = False
+        self._touched = {cell_id: at for cell_id, at in self._touched.items() if at > version}
+        self._removed = {cell_id: at for cell_id, at in self._removed.items() if at > version}
+
+    def _join(self, pieces: Sequence[Piece], lost: list[str]) -> bytes:
+        """The bytes of a file. For a thread."""
+        parts: list[bytes] = []
+        for piece in pieces:
+            if isinstance(piece, bytes):
+                parts.append(piece)
+                continue
+            try:
+                parts.append(self._blobs.raw(piece.name))
+            except NotFound:
+                lost.append(piece.name)
+                parts.append(_LOST)
+        return b"".join(parts)
+
+    # ---- never smaller than it was ------------------------------------------------------------------------------------
+
+    def _shrinks(self, base: Base) -> str:
+        """What is missing of the last saved state without anybody having removed it; empty when nothing is."""
+        now = {cell.id: cell for cell in base.cells}
+        missing = [cell.id for cell in self._base.cells if cell.id not in now and cell.id not in self._removed]
+        if missing:
+            return f"{len(missing)} cells are missing"
+        if self._trust_contents:
+            return ""
+        known = self._touched.keys() | self._removed.keys()
+        changed = [cell.id for cell in self._base.cells if cell.id in now and now[cell.id] != cell and cell.id not in known]
+        return f"{len(changed)} cells changed by themselves" if changed else ""
+
+    async def _keep_old(self, complaint: str) -> None:
+        """Keep a copy of the file as it is before it is replaced."""
+        if self._gone:
+            return
+        content, digest = await self._store.read(self.path)
+        name = f"{time.strftime('%Y%m%d-%H%M%S')}-{digest[:8]}.ipynb"
+
+        def keep() -> None:
+            folder = private(self._recovery)
+            (folder / name).write_bytes(content)
+            for old in sorted(folder.glob("*.ipynb"))[:-_RECOVERY_COPIES]:
+                old.unlink()
+
+        try:
+            await asyncio.to_thread(keep)
+        except OSError as error:
+            raise Conflict(
+                f"“{self.path}” is not saved: {complaint}, and the old file could not be kept first ({error.strerror}).", path=self.path
+            ) from error
+        text = f"Before this notebook was saved, a copy of the old file was kept, because {complaint}: {self._recovery / name}"
+        log.warning("%s: %s", self.path, text)
+        self._room.notice(f"recovery-{digest[:8]}", "warning", text)
+
+    # ---- what others write ----------------------------------------------------------------------------------------
+
+    async def outside(self) -> None:
+        """The file may have changed: look, and merge what is new."""
+        async with self._turn:
+            try:
+                stat = await self._store.stat(self.path)
+                if (stat.size, stat.modified) == self._mark and not self._gone:
+                    return
+                digest = await self._store.hash(self.path)
+                if digest != self._hash:
+                    await self._merge_file()
+                elif self._gone or isinstance(self._error, InvalidNotebook):
+                    self._gone, self._error = False, None
+                    self._show("saved" if self._dirty_since is None else "unsaved")
+                await self._note_mark()
+            except NotFound:
+                self._gone = True
+                self._failed(_gone(self.path))
+            except HomeportError as error:
+                self._failed(error)
+
+    async def merge(self, notebook: Notebook) -> None:
+        """Take in a whole notebook that did not come from the file: a client's PUT, a page with another history."""
+        async with self._turn:
+            self._merge(notebook)
+
+    async def _merge_file(self) -> None:
+        try:
+            stat = await self._store.stat(self.path)
+            if stat.size is not None and stat.size > self._limits.worker_above:
+                notebook, digest = await self._worker.open(self._store.absolute(self.path), self.path)
+            else:
+                content, digest = await self._store.read(self.path, limit=self._limits.notebook)
+                notebook = await self._worker.read(content, self.path)
+        except InvalidNotebook as error:
+            raise InvalidNotebook(
+                f"Another program changed the file to something that is no notebook; it is left alone. {error.message}", path=self.path
+            ) from error
+        if digest == self._hash:
+            return
+        prints = self._merge(notebook)
+        self._hash, self._gone, self._error = digest, False, None
+        self._base = Base(prints, metadata_digests(notebook.metadata), notebook.minor)
+        self._room.record_saved(Saved(digest, self._base.encode()))
+        log.info("%s was changed by another program; merged", self.path)
+
+    def _merge(self, notebook: Notebook) -> list[CellPrint]:
+        """Merge into the document; returns the digests of ``notebook`` under the ids that the document knows them by."""
+        base, prints, cells = self._base, list(notebook.prints), notebook.cells
+        if notebook.minor < 5 or base.minor < 5 or notebook.made_ids:
+            prints = align(base.cells, prints, new_cell_id)
+        theirs: dict[str, Cell] = {found.id: cell for found, cell in zip(prints, cells, strict=True)}
+        head = self._encoder.head()
+        conflicts = merge_into(self._room, base.cells, self._encoder.prints(), theirs, prints)
+        digests = metadata_digests(notebook.metadata)
+        merge_metadata(self._room, base.metadata, head.digests(), notebook.metadata, digests)
+        if notebook.minor != base.minor and head.minor == base.minor and not notebook.upgraded:
+            with self._room.transaction("merge"):
+                self._room.meta["nbformat_minor"] = notebook.minor
+        if conflicts:
+            what = "a cell was" if conflicts == 1 else f"{conflicts} cells were"
+            self._room.notice(
+                "conflicts", "warning", f"{what.capitalize()} changed here and by another program; the other version stands below each."
+            )
+        return prints
+
+    async def _note_mark(self) -> None:
+        """Remember how the file looks, so that a look at it is enough to see that nothing happened."""
+        stat = await self._store.stat(self.path)
+        self._mark = (stat.size, stat.modified)
+
+    # ---- when -------------------------------------------------------------------------------------------------------
+
+    def _on_change(self, change: Change, by_page: bool) -> None:
+        # The encoder listens too, and has counted this change already: it was made first.
+        version = self._encoder.version
+        self._removed.update((cell.id, version) for cell in change.removed)
+        self._touched.update((cell.id, version) for cell in (*change.inserted, *change.touched))
+        touched = any(names != {"execution_state"} for names in change.touched.values())
+        if not (change.inserted or change.removed or change.meta or touched):
+            return
+        if self._dirty_since is None:
+            self._dirty_since = time.monotonic()
+            if self._error is None:
+                self._show("unsaved")
+        self._schedule()
+
+    def _schedule(self) -> None:
+        if self._closed or (self._error is not None and self._timer is not None):
+            return
+        now = time.monotonic()
+        latest = (self._dirty_since if self._dirty_since is not None else now) + self._limits.save_at_most
+        self._set_timer(max(0.0, min(self._limits.save_after, latest - now)))
+
+    def _failed(self, error: HomeportError) -> None:
+        if self._error is None or self._error.message != error.message:
+            log.warning("%s is not saved: %s", self.path, error.message)
+        self._error = error
+        self._show("failed")
+        if not self._closed and not (self._gone or isinstance(error, InvalidNotebook)):
+            self._set_timer(self._backoff.next(random.random()))
+
+    def _set_timer(self, delay: float) -> None:
+        self._cancel()
+        self._timer = asyncio.get_running_loop().call_later(delay, self._due)
+
+    def _due(self) -> None:
+        self._timer = None
+        task = asyncio.ensure_future(self._attempt())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _cancel(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _show(self, state: str) -> None:
+        error: JSON = None if self._error is None else {"code": self._error.code, "message": self._error.message}
+        self._room.set_state("save", {"state": state, "error": error, "at": self._at})
+
+
+def _gone(path: str) -> HomeportError:
+    return NotFound(f"“{path}” was deleted or moved by another program; save it to have it again.", path=path)
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
