@@ -21,6 +21,7 @@ Output = dict[str, Any]
 STREAM_KEY = "application/vnd.homeport.stream+json"
 """The key of a stream output that shows only head and tail: ``{lines, size, key, rest}``; see docs/architecture.md."""
 
+_LATER = "[... written after the cell had ended ...]"
 # A document write that replaces more than this many characters is worth waiting a little for.
 _HEAVY = 4096
 
@@ -210,6 +211,10 @@ class OutputBuffer:
         self._apply_clear()
         if self._open is None or self._open.name != name:
             self._close()
+            last = self._items[-1].output if self._items else None
+            if isinstance(last, dict) and last.get("name") == name:
+                # It was sealed: two adjacent outputs must not be the same stream.
+                self._add(_Item({"output_type": "display_data", "data": {"text/plain": _LATER}, "metadata": {}}))
             self._open = StreamText(name, self._streams, self._stream_limits())
             self._streams += 1
             self._add(_Item(self._open))
@@ -338,6 +343,18 @@ class OutputBuffer:
                 self._displays.setdefault(item.display, []).append(item)
         if growth and opened is not None:
             self.stream(opened.name, growth)
+
+    def seal(self, key: str) -> None:
+        """The stored text of a stream is kept elsewhere from now on, and its output cannot grow any more."""
+        if not self._loaded:
+            self._saved["stored"].pop(key, None)
+            opened = self._saved["open"]
+            if opened is not None and key == f"{self._key}/{opened['number']}":
+                self._saved["open"] = None
+            return
+        self._stored.pop(key, None)
+        if self._open is not None and key == self._stream_key(self._open):
+            self._close()
 
     def _render(self, item: _Item) -> Output:
         item.dirty = False

@@ -51,6 +51,9 @@ reply (``status: error``, ``ename:`` :data:`RESULT_UNKNOWN`) and the missing ``i
 
 RESULT_UNKNOWN: Final = "ResultUnknown"
 
+NOT_THERE: Final = "is not there any more"
+"""The reason in the :class:`Ended` of a generation of which nothing is known: how it ended is not, either."""
+
 
 # --- what both ends know -----------------------------------------------------------------------------------------
 
@@ -128,6 +131,8 @@ class Ended(msgspec.Struct, array_like=True, tag=2, frozen=True):
     generation: int
     reason: str
     stderr: str = ""
+    died: bool = False
+    """By itself, or killed by somebody else; not because somebody asked for a restart or a shutdown."""
 
 
 Item = Entry | Truncated | Ended

@@ -171,13 +171,13 @@ class Generation:
         if self._channels is not None:
             self._channels.drain()
 
-    def end(self, reason: str, stderr: str = "") -> None:
+    def end(self, reason: str, stderr: str = "", *, died: bool = False) -> None:
         """It is over: take in what has arrived, and tell every reader."""
         if self.ended is not None:
             return
         self.drain()
         self.disconnect()
-        ended = Ended(self.number, reason, stderr)
+        ended = Ended(self.number, reason, stderr, died)
         self._keep(journals.End(ended))
         with contextlib.suppress(OSError):
             (self.folder / "ended").write_bytes(encode_item(ended))

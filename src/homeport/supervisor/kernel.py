@@ -381,13 +381,14 @@ class Kernel:
 
     def _ended(self, reason: str) -> None:
         """The process is no more."""
-        self._note_death(self._stop_reason or reason, "" if self._stop_reason else tail(self._output(self._saved.generation)))
+        stderr = "" if self._stop_reason else tail(self._output(self._saved.generation))
+        self._note_death(self._stop_reason or reason, stderr, died=not self._stop_reason)
         self._over.set()
         self._changed(self)
 
-    def _note_death(self, reason: str, stderr: str) -> None:
+    def _note_death(self, reason: str, stderr: str, *, died: bool = True) -> None:
         saved = self._saved
-        self._current.end(reason, stderr)
+        self._current.end(reason, stderr, died=died)
         saved.dead, saved.reason, saved.stderr = True, reason, stderr
         self._save()
         if self._body is not None:

@@ -24,7 +24,7 @@ from homeport.core.journal import Limits
 from homeport.errors import BadRequest, HomeportError, KernelGone, NotFound, ProtocolError
 from homeport.folders import Folders, private
 from homeport.protocol import supervisor as wire
-from homeport.protocol.supervisor import VERSIONS, Ended, FrameReader, KernelInfo, batch_frame, frame
+from homeport.protocol.supervisor import NOT_THERE, VERSIONS, Ended, FrameReader, KernelInfo, batch_frame, frame
 from homeport.supervisor import provisioning
 from homeport.supervisor.generation import Generation
 from homeport.supervisor.kernel import Kernel, Places, Saved
@@ -188,7 +188,7 @@ class Connection(asyncio.Protocol):
         """Begin to read."""
         self.detach(request.reader)
         if generation is None:
-            ended = wire.encode_item(Ended(request.generation, "is not there any more"))
+            ended = wire.encode_item(Ended(request.generation, NOT_THERE))
             self.write(frame(wire.Attached(request.reader, max(0, request.after))) + batch_frame(request.reader, 1, ended))
             return
         after = min(request.after, generation.last)

@@ -1,0 +1,572 @@
+"""Runs of one document's cells: the queue, the kernel's messages, and what of both survives.
+
+Nothing here is lost or done twice, whatever is killed between two steps. The steps of a run, each durable before the next:
+
+1. *Accepted.* A row ``queued`` is committed; then the page is answered. Killed before: the page sends the run again under
+   the same run id. Killed after: the queue is read back, and goes on.
+2. *Submitted.* The row becomes ``submitted`` with its message id, kernel, generation and code, in one commit with the emptied
+   cell. Killed after: the code was sent or not; step 3 is done again.
+3. *Sent.* The supervisor takes a message id once per generation: sending again does nothing. When the generation is over
+   it was sent before or never will be, and its journal says which.
+4. *Applied.* The journal is read from the committed cursor. Outputs, the run's state (terminal line, display ids, pending
+   ``input()``, the reply), stored text and the new cursor are one commit. Killed before: the same messages are read again and
+   applied to the same document. Killed after: reading goes on behind them.
+5. *Finished.* Reply and idle were both seen (or the generation is over): the row becomes ``finished`` in the commit that
+   holds the last output. The next run's step 2 follows.
+
+An answer to ``input()`` has a message id made from its request's, and is sent before the request is taken away: killed in
+between, the page asks again and the second answer is not taken. A new generation's journal is read from its beginning.
+
+What the kernel is, and getting one, is ``kernel_link.py``'s; reading its journal ``journal_reader.py``'s; writing
+``cell_runs.py``'s; what a message does to a cell ``outputs.py``'s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Generator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, cast
+
+from pycrdt import Text
+
+from homeport.core import run_queue as queue
+from homeport.core.coalesce import StreamLimits
+from homeport.core.comms import Comms
+from homeport.core.output_buffer import OutputLimits
+from homeport.core.run_queue import Run, RunQueue, RunResult
+from homeport.documents.blobs import Blobs, Inline
+from homeport.documents.cell_runs import CellRuns, Target
+from homeport.documents.journal_reader import JournalReader
+from homeport.documents.kernel_link import KernelLink
+from homeport.documents.limits import Limits
+from homeport.documents.outputs import CellRun, clear, run_of
+from homeport.documents.room import Room
+from homeport.documents.schema import YCell
+from homeport.documents.sealing import seal, stream_keys, whole_text
+from homeport.documents.tables import History
+from homeport.errors import HomeportError, KernelGone, NotFound, SupervisorUnavailable
+from homeport.protocol import execution, jupyter
+from homeport.protocol.supervisor import NOT_THERE, RESULT_UNKNOWN, Channel, Ended, Truncated
+
+if TYPE_CHECKING:
+    from homeport.kernels.client import KernelInfo, SupervisorClient
+    from homeport.kernels.sessions import Sessions
+
+log = logging.getLogger(__name__)
+
+_GAP = 2.0
+
+
+class Runner:
+    """See the module. Belongs to the event loop; :meth:`start` begins, :meth:`close` ends.
+
+    Args:
+        room: the document.
+        path: its API path; kept up to date through :attr:`path`.
+        limits: of outputs.
+        blobs: where large outputs go.
+        inline: the document's budget of what may stand in it.
+        history: what the log holds of the document.
+    """
+
+    def __init__(
+        self,
+        *,
+        room: Room,
+        supervisor: SupervisorClient,
+        sessions: Sessions,
+        path: str,
+        limits: Limits,
+        blobs: Blobs,
+        inline: Inline,
+        history: History,
+    ) -> None:
+        self._room = room
+        self._supervisor = supervisor
+        self._session = f"homeport-{room.document}"
+        self._queue = RunQueue([run_of(row) for row in history.runs])
+        self._link = KernelLink(room=room, supervisor=supervisor, sessions=sessions, path=path, changed=self._on_kernel)
+        streams = StreamLimits(limits.stream_head, limits.stream_tail, limits.stream)
+        outputs = OutputLimits(stream=streams, outputs=limits.outputs)
+        self._blobs = blobs
+        self._runs = CellRuns(
+            room, outputs, lambda output: blobs.externalise(output, inline), run_state=self.run_state, written=self._publish
+        )
+        self._reader = JournalReader(
+            room=room,
+            supervisor=supervisor,
+            runs=self._runs,
+            session=self._session,
+            cursors=history.cursors,
+            handle=self._do,
+            gap=self._on_gap,
+            language=lambda info: self._link.set_metadata("language_info", info),
+            ended=self._on_ended,
+        )
+        self._over: set[Target] = set()
+        self._ending: set[Target] = set()
+        self._introduced: set[Target] = {(row.kernel_id, row.generation) for row in history.cursors}
+        self._wake = asyncio.Event()
+        self._driver: asyncio.Task[None] | None = None
+        self._held = 0
+        self._resend = self._queue.running
+        self._turns: list[asyncio.Future[None]] = []
+        self._results: dict[str, list[asyncio.Future[RunResult]]] = {}
+        self._answering: set[str] = set()
+        # Cells whose long streams are to go from the log into the blob store.
+        self._unsealed: dict[str, None] = dict.fromkeys(row.cell_id for row in history.runs)
+        self._sealing: asyncio.Task[None] | None = None
+        room.run_state = self.run_state
+        info = self._link.info
+        self._runs.restore(history.runs, (info.kernel_id, info.generation) if info is not None else None)
+        run = self._running()
+        if run is not None and run.reply is not None:
+            self._queue.handle(queue.Replied(run.run.msg_id, *run.reply, now=time.time()))
+
+    def start(self) -> None:
+        """Go on with what the log holds, and be ready for more."""
+        self._driver = asyncio.create_task(self._drive(), name=f"runs of {self.path}")
+        self._link.show()
+        self._runs.flush()
+        self._follow()
+        self._wake.set()
+
+    async def close(self) -> None:
+        """Write what has come, and stop reading. The kernel and the queue stay, for the next time the document is opened."""
+        self._held += 1
+        self._reader.stop()
+        if self._driver is not None:
+            self._driver.cancel()
+            await asyncio.gather(self._driver, return_exceptions=True)
+        if self._sealing is not None:
+            await self._sealing
+        self._runs.flush()
+        self._link.close()
+        for waiter in [*(waiter for waiters in self._results.values() for waiter in waiters), *self._turns]:
+            waiter.cancel()
+
+    # ---- what others see ----------------------------------------------------------------------------------------------
+
+    @property
+    def path(self) -> str:
+        """The document's API path; its session has it."""
+        return self._link.path
+
+    @path.setter
+    def path(self, path: str) -> None:
+        self._link.path = path
+        self._link.show()
+
+    @property
+    def comms(self) -> Comms:
+        """The open comms of the kernel, as far as this server has seen them."""
+        return self._reader.comms
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything runs or waits."""
+        return bool(self._queue.runs)
+
+    def run_state(self, cell_id: str) -> str:
+        """``running``, ``queued`` or ``idle``: the true run state of a cell."""
+        running = self._queue.running
+        if running is not None and running.cell_id == cell_id:
+            return "running"
+        return "queued" if any(run.cell_id == cell_id for run in self._queue.runs) else "idle"
+
+    async def stream_text(self, key: str) -> str:
+        """The whole text of a long stream whose run is not over, as far as it is kept.
+
+        Raises:
+            NotFound: no output has that key (any more).
+        """
+        cell_id = next((run.cell_id for run in self._queue.runs if key.startswith(f"{run.run_id}/")), None) or next(
+            (cell_id for cell_id in self._room.cell_ids() if key in stream_keys(self._room, cell_id)), ""
+        )
+        found = await whole_text(self._room, cell_id, key)
+        if found is None:
+            raise NotFound("That output is not kept any more.", key=key)
+        return found[0]
+
+    async def finished(self, run_id: str) -> RunResult:
+        """Wait until a run has ended and that is durable.
+
+        Raises:
+            NotFound: no such run is known.
+        """
+        result = self._queue.result(run_id)
+        if result is None:
+            raise NotFound(f"There is no run {run_id}.", run=run_id)
+        if not result:
+            waiter: asyncio.Future[RunResult] = asyncio.get_running_loop().create_future()
+            self._results.setdefault(run_id, []).append(waiter)
+            result = await waiter
+        await self._room.committed()
+        return result
+
+    # ---- what people do -------------------------------------------------------------------------------------------------
+
+    def run(self, runs: Sequence[tuple[str, str]], *, stop_on_error: bool = True) -> None:
+        """Queue cells: pairs of run id and cell id. A run id that is known is ignored. Durable after ``room.committed()``."""
+        self._handle(queue.Enqueue(runs, stop_on_error, time.time()))
+
+    def cancel(self, run_id: str) -> None:
+        """Take a run out of the queue; one that runs already goes on."""
+        self._handle(queue.Cancel(run_id, time.time()))
+
+    def cancel_all(self) -> None:
+        """Take everything that waits out of the queue."""
+        self._handle(queue.Cancel(None, time.time()))
+
+    async def interrupt(self) -> None:
+        """Interrupt what the kernel runs; when the cell fails of it, the queue stops. Raises KernelGone without a kernel."""
+        self._queue.handle(queue.Interrupt())
+        await self._link.interrupt()
+
+    async def restart(self, *, run_all: bool = False) -> None:
+        """Restart the kernel: what runs and what waits ends as aborted; then, if wanted, all cells are queued.
+
+        Raises:
+            KernelGone: there is no kernel (without ``run_all``; with it one is started).
+        """
+        with self._hold():
+            if self._link.info is not None or not run_all:
+                await self._end(self._link.restart)
+        if run_all:
+            self.run([(str(uuid.uuid4()), cell_id) for cell_id in self._room.cell_ids()])
+
+    async def start_kernel(self, name: str) -> None:
+        """Change to a new kernel of another kernelspec; the old one is shut down unless another session uses it.
+
+        Raises:
+            NotFound: no such kernelspec.
+            KernelFailed: it died at start.
+        """
+        with self._hold():
+            try:
+                await self._end(lambda: self._link.start(name))
+                info = self._link.info
+                if info is not None:
+                    self._follow()
+                    await self._introduce(info)
+            except HomeportError as error:
+                self._link.failed(error)
+                raise
+
+    async def shutdown_kernel(self) -> None:
+        """Shut the kernel down: what runs and what waits ends as aborted. Raises KernelGone without a kernel."""
+        with self._hold():
+            await self._end(self._link.shutdown)
+
+    async def answer_input(self, request_id: str, value: str) -> None:
+        """Answer an ``input()``; the first answer counts.
+
+        Raises:
+            NotFound: it was answered already, or the run is over.
+        """
+        run = self._runs.asking(request_id)
+        if run is None or request_id in self._answering:
+            raise NotFound("That question has been answered, or its cell does not run any more.", request=request_id)
+        header = run.inputs[request_id].header.encode()
+        content = {"status": "ok", "value": value}
+        parts = jupyter.make("input_reply", content, session=self._session, msg_id=f"{request_id}-answer", date=_now(), parent=header)
+        self._answering.add(request_id)
+        try:
+            await self._submit(run, "stdin", parts)
+        finally:
+            self._answering.discard(request_id)
+        run.answered(request_id, value)
+        self._runs.touch(run)
+        self._runs.flush()
+
+    @contextmanager
+    def _hold(self) -> Generator[None]:
+        """Nothing is submitted meanwhile."""
+        self._held += 1
+        try:
+            yield
+        finally:
+            self._held -= 1
+            self._wake.set()
+
+    async def _end(self, how: Callable[[], Awaitable[object]]) -> None:
+        """Do ``how``, which ends the kernel's generation, and wait until all of that is read and written."""
+        info = self._link.info
+        target = (info.kernel_id, info.generation) if info is not None and info.state != "dead" else None
+        if target is not None:
+            self._ending.add(target)
+        self._handle(queue.Abort(time.time()))
+        try:
+            await how()
+            if target is not None and target == self._reader.target:
+                # A kernel that another session goes on using does not end: its run stays its own.
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._turn(), 5)
+        finally:
+            if target is not None:
+                self._ending.discard(target)
+        await self._room.committed()
+
+    # ---- the queue ------------------------------------------------------------------------------------------------------
+
+    def _handle(self, event: queue.Event) -> list[Run]:
+        """Give the queue an event, and write what follows from it. Returns the runs that changed."""
+        changed = self._do(event)
+        if changed:
+            self._runs.flush()
+        return changed
+
+    def _do(self, event: queue.Event) -> list[Run]:
+        """Give the queue an event; what follows is written with the next flush."""
+        changed: list[Run] = []
+        for command in self._queue.handle(event):
+            if isinstance(command, queue.Record):
+                run = command.run
+                changed.append(run)
+                self._runs.record(run)
+                if run.state == "finished":
+                    self._unsealed[run.cell_id] = None
+                    for waiter in self._results.pop(run.run_id, ()):
+                        if not waiter.done():
+                            waiter.set_result(run.result)
+        if changed:
+            self._wake.set()
+        return changed
+
+    def _running(self) -> CellRun | None:
+        running = self._queue.running
+        return self._runs.by_msg(running.msg_id) if running is not None else None
+
+    def _publish(self) -> None:
+        self._seal_soon()
+        entries = [
+            {
+                "run": run.run_id,
+                "cell": run.cell_id,
+                "state": "running" if run.state == "submitted" else "queued",
+                "at": run.submitted or run.queued,
+            }
+            for run in self._queue.runs
+        ]
+        self._room.set_state("queue", cast("Any", entries))
+        run = self._running()
+        asked = [
+            {"request": asked.request, "cell": run.cell_id, "prompt": asked.prompt, "password": asked.password}
+            for asked in (run.inputs.values() if run is not None else ())
+            if run is not None
+        ]
+        self._room.set_state("inputs", cast("Any", asked))
+
+    async def _drive(self) -> None:
+        """Bring the head of the queue to the kernel, one at a time."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            try:
+                resend, self._resend = self._resend, None
+                if resend is not None:
+                    await self._send_again(resend)
+                while not self._held and (head := self._queue.head) is not None:
+                    await self._advance(head)
+            except HomeportError as error:
+                log.warning("%s: %s", self.path, error.message)
+                self._link.failed(error)
+                self._handle(queue.Abort(time.time()))
+
+    async def _advance(self, head: Run) -> None:
+        cell = self._room.find_cell(head.cell_id)
+        if cell is None:
+            self._handle(queue.Skip("cancelled", time.time()))
+            return
+        code = _source(cell)
+        if cell.get("cell_type") != "code" or not code.strip():
+            if cell.get("cell_type") == "code":
+                self._runs.forget(head.cell_id)
+                with self._room.transaction("run"):
+                    clear(cell)
+            self._handle(queue.Skip("ok", time.time()))
+            return
+        info = await self._link.ensure()
+        target = (info.kernel_id, info.generation)
+        if target in self._over:
+            await self._link.change()
+            return
+        self._follow()
+        if target != self._reader.target:
+            await self._turn()  # the end of another generation comes first
+            return
+        await self._introduce(info)
+        if self._held or self._queue.head is not head or self._reader.target != target:
+            return
+        msg_id = f"{self._session}_{head.run_id}"
+        self._do(queue.Start(msg_id, *target, now=time.time()))
+        running = self._queue.running
+        assert running is not None
+        run = self._runs.begin(running, code)
+        self._runs.flush()
+        await self._send(run)
+
+    async def _seal(self) -> None:
+        """Put the long streams of runs that are over into the blob store, one after the other."""
+        while self._unsealed:
+            cell_id = next(iter(self._unsealed))
+            del self._unsealed[cell_id]
+            if self.run_state(cell_id) != "running":
+                for key in stream_keys(self._room, cell_id):
+                    if await seal(self._room, self._blobs, cell_id, key):
+                        self._runs.sealed(cell_id, key)
+                        self._runs.flush()
+
+    def _seal_soon(self) -> None:
+        if self._unsealed and (self._sealing is None or self._sealing.done()):
+            self._sealing = asyncio.create_task(self._seal(), name=f"streams of {self.path}")
+
+    async def _turn(self) -> None:
+        """Wait until a generation is over."""
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._turns.append(waiter)
+        await waiter
+
+    async def _send(self, run: CellRun) -> None:
+        await self._room.committed()
+        if run.finished or run.code is None:
+            return
+        stop = run.run.stop_on_error and not self._reader.tolerated(run.cell_id)
+        content = execution.execute_request(run.code, stop_on_error=stop)
+        parts = jupyter.make(
+            "execute_request", content, session=self._session, msg_id=run.run.msg_id, date=_now(), metadata={"cellId": run.cell_id}
+        )
+        try:
+            await self._submit(run, "shell", parts)
+        except KernelGone:
+            target = (run.run.kernel_id, run.run.generation)
+            if target != self._reader.target:
+                self._on_ended(target, Ended(target[1], NOT_THERE))
+
+    async def _send_again(self, submitted: Run) -> None:
+        """After a restart of the server: the request may have been sent, or not."""
+        run = self._runs.by_msg(submitted.msg_id)
+        while not self._link.connected:
+            await self._link.change()
+        if submitted.kernel_id not in self._supervisor.kernels:
+            self._on_ended((submitted.kernel_id, submitted.generation), Ended(submitted.generation, NOT_THERE))
+        elif run is not None:
+            await self._send(run)
+
+    async def _submit(self, run: CellRun, channel: Channel, parts: jupyter.Parts) -> None:
+        while True:
+            try:
+                await self._supervisor.submit(run.run.kernel_id, run.run.generation, channel, parts)
+            except SupervisorUnavailable:
+                # The same message id again, when the link is back: it is taken once.
+                while not self._link.connected:
+                    await self._link.change()
+                await asyncio.sleep(0)
+            else:
+                return
+
+    async def _introduce(self, info: KernelInfo) -> None:
+        """The first words to a generation: what language it speaks, for the notebook's metadata."""
+        target = (info.kernel_id, info.generation)
+        if target in self._introduced:
+            return
+        self._introduced.add(target)
+        await self._link.describe(info)
+        msg_id = f"{self._session}_info_{info.generation}"
+        parts = jupyter.make("kernel_info_request", {}, session=self._session, msg_id=msg_id, date=_now())
+        with suppress(KernelGone, SupervisorUnavailable):
+            await self._supervisor.submit(*target, "shell", parts)
+
+    # ---- reading --------------------------------------------------------------------------------------------------------
+
+    def _on_kernel(self) -> None:
+        """The kernel, its state, its session or the link changed."""
+        self._follow()
+        self._wake.set()
+
+    def _follow(self) -> None:
+        """Read the journal that matters now: that of the running run, else that of the kernel."""
+        running, info, reading = self._queue.running, self._link.info, self._reader.target
+        if running is not None:
+            target = (running.kernel_id, running.generation)
+        elif info is not None and info.state != "dead":
+            target = (info.kernel_id, info.generation)
+        else:
+            return
+        if target == reading or target in self._over or target[0] not in self._supervisor.kernels:
+            return
+        if reading is not None and reading[0] == target[0]:
+            return  # a restart: the end of the old generation comes first
+        self._reader.follow(target)
+
+    def _on_gap(self, item: Truncated) -> None:
+        run = self._running()
+        if run is None:
+            return
+        count = item.last - item.first + 1
+        run.add_note(f"[... {count:,} {'message' if count == 1 else 'messages'} of the kernel left out: {item.reason} ...]")
+        self._runs.touch(run)
+        asyncio.get_running_loop().call_later(_GAP, self._after_gap, run)
+
+    def _after_gap(self, run: CellRun) -> None:
+        """The end of a run may have been among what is missing: when the kernel idles and says no more, it was."""
+        if run.finished or self._queue.running != run.run:
+            return
+        info = self._link.info
+        quiet = time.monotonic() - self._reader.last_read > _GAP
+        if quiet and info is not None and info.state == "idle" and (info.kernel_id, info.generation) == self._reader.target:
+            self._do(queue.Replied(run.run.msg_id, "unknown", False, time.time()))
+            self._handle(queue.Idle(run.run.msg_id, time.time()))
+        else:
+            asyncio.get_running_loop().call_later(_GAP, self._after_gap, run)
+
+    def _on_ended(self, target: Target, ended: Ended) -> None:
+        """A generation of the kernel is over and its journal is read, or it is nowhere to be found."""
+        self._over.add(target)
+        run = self._running()
+        if run is not None and (run.run.kernel_id, run.run.generation) != target:
+            run = None
+        result = self._how(target, ended)
+        if run is not None and run.reply is None and result != "aborted":
+            _explain(run, ended, result)
+            self._runs.touch(run)
+        self._do(queue.Lost(*target, result=result, now=time.time()))
+        if target not in self._ending:
+            self._do(queue.Abort(time.time()))
+        self._runs.flush()
+        self._runs.forget_generation(target)
+        turns, self._turns = self._turns, []
+        for waiter in turns:
+            if not waiter.done():
+                waiter.set_result(None)
+        self._follow()
+        self._wake.set()
+
+    def _how(self, target: Target, ended: Ended) -> RunResult:
+        """How a run that was cut short by the end of its generation ended."""
+        if ended.reason == NOT_THERE:
+            return "unknown"
+        return "error" if ended.died and target not in self._ending else "aborted"
+
+
+def _explain(run: CellRun, ended: Ended, result: RunResult) -> None:
+    if result == "unknown":
+        text = "The kernel is gone (the machine was restarted, or its supervisor lost it) while this cell ran; its result is not known."
+        run.add_error(RESULT_UNKNOWN, text, [text])
+        return
+    text = f"The kernel died while this cell ran: it {ended.reason}." if ended.reason else "The kernel died while this cell ran."
+    run.add_error("KernelDied", text, [text, *ended.stderr.splitlines()])
+
+
+def _source(cell: YCell) -> str:
+    source = cell.get("source")
+    return str(source) if isinstance(source, Text) else ""
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat()

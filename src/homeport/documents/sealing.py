@@ -1,0 +1,92 @@
+"""The whole text of a long stream, from the log's pieces into the blob store, once its run is over.
+
+While a cell prints, text comes in pieces, and pieces belong into the transaction of the cursor. Afterwards the output may be
+copied, moved, undone and pasted elsewhere: a blob is found from everywhere, and goes when nothing refers to it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any, cast
+
+from pycrdt import Array, Map
+
+from homeport.core.output_buffer import STREAM_KEY
+from homeport.documents.blobs import STREAM_TEXT, Blobs
+from homeport.documents.room import Room
+from homeport.documents.schema import JSON, joined, new_outputs, read
+from homeport.documents.tables import Drop
+from homeport.errors import HomeportError
+
+log = logging.getLogger(__name__)
+
+
+def stream_keys(room: Room, cell_id: str) -> list[str]:
+    """Keys of the cell's streams whose text is in pieces."""
+    cell = room.find_cell(cell_id)
+    outputs = cell.get("outputs") if cell is not None else None
+    if not isinstance(outputs, Array):
+        return []
+    # Reading all outputs costs more than asking each whether it is one.
+    if not any(isinstance(output, Map) and STREAM_KEY in cast("Map[object]", output) for output in cast("Array[object]", outputs)):
+        return []
+    return [str(entry["key"]) for output in _outputs(room, cell_id) if (entry := _entry(output)) is not None and "key" in entry]
+
+
+async def whole_text(room: Room, cell_id: str, key: str) -> tuple[str, int] | None:
+    """The whole text of a stream as far as it is kept, and the size that its output tells.
+
+    The text is the stored pieces and the end that stands in the document only. None: the cell has no such output.
+    """
+    await room.committed()
+    stored = await room.log.chunks(key)
+    for output in _outputs(room, cell_id):
+        entry = _entry(output)
+        if entry is not None and entry.get("key") == key:
+            shown, rest = joined(cast("JSON", output.get("text"))), int(entry.get("rest") or 0)
+            return stored.decode(errors="replace") + (shown[len(shown) - rest :] if rest else ""), int(entry.get("size") or 0)
+    return None
+
+
+async def seal(room: Room, blobs: Blobs, cell_id: str, key: str) -> bool:
+    """Put the text of a stream that is over into the store, and its reference into the document.
+
+    Returns:
+        False when the output is not there any more, has grown meanwhile, or cannot be stored.
+    """
+    try:
+        found = await whole_text(room, cell_id, key)
+        if found is None:
+            return False
+        reference = await asyncio.to_thread(blobs.put, STREAM_TEXT, found[0])
+    except (HomeportError, OSError) as error:
+        log.warning("The whole text of an output stays in the log for now: %s", error)
+        return False
+    outputs = _outputs(room, cell_id)
+    place = next((place for place, output in enumerate(outputs) if (entry := _entry(output)) and entry.get("key") == key), None)
+    cell = room.find_cell(cell_id)
+    if place is None or cell is None or outputs[place][STREAM_KEY].get("size") != found[1]:
+        return False
+    entry = outputs[place][STREAM_KEY]
+    outputs[place][STREAM_KEY] = {
+        **{name: entry[name] for name in ("lines", "size")},
+        **{name: reference[name] for name in ("sha256", "url")},
+    }
+    shared = cast("Array[object]", cell["outputs"])
+    with room.transaction("run", chunks=[Drop(key)]):
+        # A view sees a changed output only when it and all after it are written anew.
+        del shared[place : len(outputs)]
+        shared.extend(new_outputs(outputs[place:]))
+    return True
+
+
+def _outputs(room: Room, cell_id: str) -> list[dict[str, Any]]:
+    cell = room.find_cell(cell_id)
+    outputs = cell.get("outputs") if cell is not None else None
+    return cast("list[dict[str, Any]]", read(cast("Array[object]", outputs))) if isinstance(outputs, Array) else []
+
+
+def _entry(output: dict[str, Any]) -> dict[str, Any] | None:
+    entry = output.get(STREAM_KEY)
+    return cast("dict[str, Any]", entry) if isinstance(entry, dict) else None
