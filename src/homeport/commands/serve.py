@@ -51,6 +51,7 @@ log = logging.getLogger(__name__)
 
 # Kernels get this long to go by themselves; `docker stop` kills after 10 s, and people expect less.
 _KERNELS_TIMEOUT = 1.2
+_LAUNCH_TIMEOUT = 2.0
 
 
 @dataclass(frozen=True)
@@ -228,11 +229,14 @@ async def _serve(wanted: Wanted, folders: Folders, container: bool) -> int:
     ending.watch_signals()
     helpers: list[asyncio.Task[None]] = []
     try:
-        await built.server.start(ending.stop)
+        await built.server.start(ending.stop_for)
         _announce(wanted, built.server.url, built.server.link)
-        helpers.append(asyncio.create_task(_go_on_with_kernels(built)))
+        reaching = asyncio.create_task(built.supervisor.start())
+        helpers.append(asyncio.create_task(_go_on_with_kernels(built, reaching)))
         helpers.append(asyncio.create_task(_open_browser(wanted, built)))
         await ending.decided()
+        # A supervisor that is just being launched is not left half-way.
+        await asyncio.wait([reaching], timeout=_LAUNCH_TIMEOUT)
     finally:
         for helper in helpers:
             helper.cancel()
@@ -269,10 +273,10 @@ async def _build(settings: Settings, folders: Folders) -> _Built:
     return _Built(settings, folders, supervisor, sessions, documents, Server(parts))
 
 
-async def _go_on_with_kernels(built: _Built) -> None:
+async def _go_on_with_kernels(built: _Built, reaching: asyncio.Task[None]) -> None:
     """Find the kernels of before and go on with what ran; the server answers meanwhile, and also when this cannot be done."""
     try:
-        await built.supervisor.start()
+        await reaching
         await built.supervisor.configure(idle_shutdown=built.settings.idle_shutdown)
     except SupervisorUnavailable as error:
         log.error("%s", error.message)
@@ -343,6 +347,10 @@ class _Ending:
         """End the server. What was decided first counts."""
         if not self._kernels.done():
             self._kernels.set_result(kernels)
+
+    def stop_for(self, with_kernels: bool) -> None:
+        """End the server because a client asked for it; see :meth:`stop`."""
+        self.stop(Kernels.SHUT_DOWN if with_kernels else Kernels.KEEP)
 
     async def decided(self) -> None:
         """Wait until the server is to end."""
