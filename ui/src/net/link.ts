@@ -322,13 +322,17 @@ export class Link {
         break;
       case "state": {
         const { op: _, ...state } = message;
-        this.serverState = { ...this.serverState, ...state };
-        for (const listener of this.stateListeners) listener(state);
+        this.tellState(state);
         break;
       }
       case "pong":
         break;
     }
+  }
+
+  private tellState(state: Record<string, unknown>): void {
+    this.serverState = { ...this.serverState, ...state };
+    for (const listener of this.stateListeners) listener(state);
   }
 
   /**
@@ -338,7 +342,7 @@ export class Link {
   private hello(message: Hello): void {
     const side = this.side;
     if (!side) return;
-    this.path = message.path || this.path;
+    this.tellState({ path: message.path });
     if (message.reload) {
       side.drop();
       this.handle({ type: "dropped" });
