@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 from homeport.stores.checkpoints import Checkpoints
 from homeport.web.connections import Connections
-from homeport.web.places import Places
 from homeport.web.loop_watch import LoopWatch
 from homeport.web.notebook_worker import NotebookWorker
 from homeport.web.pieces import Pieces
+from homeport.web.places import Places
 
 if TYPE_CHECKING:
     from homeport.auth.access import Access

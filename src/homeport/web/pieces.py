@@ -44,8 +44,7 @@ class Pieces:
             private(self._folder)
             handle = os.open(file, os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if chunk == 1 else os.O_APPEND), 0o600)
             with open(handle, "wb") as target:
-                for piece in (data,) if isinstance(data, bytes) else pieces_of(data):
-                    target.write(piece)
+                target.writelines((data,) if isinstance(data, bytes) else pieces_of(data))
 
         await asyncio.to_thread(append)
         self._next[path] = chunk + 1

@@ -67,7 +67,7 @@ class Server:
     def hostname(self) -> str:
         """The name that URLs have: the address that was asked for, ``localhost`` for loopback, this host's name for all addresses."""
         ip = self._parts.settings.ip
-        if ip in ("", "0.0.0.0", "::"):  # noqa: S104  # compared, not bound
+        if ip in ("", "0.0.0.0", "::"):  # compared, not bound
             return socket.gethostname()
         return "localhost" if _is_loopback(ip) else f"[{ip}]" if ":" in ip else ip
 
@@ -142,7 +142,7 @@ class Server:
         more = f" and so are the next {settings.port_tries - 1}" if settings.port_tries > 1 else ""
         raise CannotListen(f"Port {first} {why}{more}. Choose another one with --port.", port=first) from last_error
 
-    def _file(self):  # noqa: ANN202
+    def _file(self):
         return self._parts.folders.runtime / f"jpserver-{os.getpid()}.json"
 
     def _tell_where(self) -> None:
