@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-MakeRunner: TypeAlias = "Callable[[Room, History, str, Callable[[dict[str, JSON]], dict[str, JSON]]], Runs]"
+MakeRunner: TypeAlias = "Callable[[Room, History, str, Inline], Runs]"
 
 _TEND_EVERY = 5.0
 _SWEEP_EVERY = 600.0
@@ -253,7 +253,7 @@ class Documents:
             digest=digest,
             recovered=recovered,
         )
-        runner = self._make_runner(room, history, path, lambda output: self.blobs.externalise(output, inline))
+        runner = self._make_runner(room, history, path, inline)
         if self._warning:
             room.notice("state", "warning", self._warning)
         if self.log.failure:
@@ -286,7 +286,7 @@ class Documents:
         content, digest = await self._store.read(path, limit=self.limits.notebook)
         return await self._worker.read(content, path), digest
 
-    def _default_runner(self, room: Room, history: History, path: str, convert: Callable[[dict[str, JSON]], dict[str, JSON]]) -> Runs:
+    def _default_runner(self, room: Room, history: History, path: str, inline: Inline) -> Runs:
         from homeport.documents.runner import Runner
 
         return Runner(
@@ -295,7 +295,8 @@ class Documents:
             sessions=self._sessions,
             path=path,
             limits=self.limits,
-            convert=convert,
+            blobs=self.blobs,
+            inline=inline,
             history=history,
         )
 
