@@ -33,7 +33,13 @@ log = logging.getLogger(__name__)
 class Runs(Protocol):
     """What a document needs of its runner (``runner.py``)."""
 
-    path: str
+    @property
+    def path(self) -> str:
+        """The document's API path."""
+        ...
+
+    @path.setter
+    def path(self, path: str) -> None: ...
 
     @property
     def busy(self) -> bool:
@@ -164,7 +170,8 @@ class Document:
             other: Doc[Array[object] | Map[object]] = Doc()
             with other.transaction(origin="absorb"):
                 other.apply_update(update)
-            found = [read_map(cast("Map[object]", cell)) for cell in other.get("cells", type=Array) if isinstance(cell, Map)]
+            cells_there = cast("Array[object]", other.get("cells", type=Array))
+            found = [read_map(cast("Map[object]", cell)) for cell in cells_there if isinstance(cell, Map)]
         except (ValueError, ExceptionGroup) as error:
             raise ProtocolError("A sync frame does not hold a Yjs update.") from error
         cells = {str(cell["id"]): cell for cell in found if _is_plain_cell(cell)}
@@ -205,7 +212,7 @@ class Document:
         """Do what a page asks, and reply: without an error when it is done, or durable; with one when it cannot be."""
         asked = message.fields.get("id")
         try:
-            operation = self._operations.get(message.op)
+            operation = _OPERATIONS.get(message.op)
             if operation is None:
                 raise BadRequest(f"There is no operation “{message.op[:40]}”.")
             await operation(self, message.fields)
@@ -214,7 +221,8 @@ class Document:
         else:
             peer.tell("reply", id=asked, error=None)
 
-    async def _run(self, fields: Mapping[str, JSON]) -> None:
+    async def on_run(self, fields: Mapping[str, JSON]) -> None:
+        """Queue cells."""
         runs = fields.get("runs")
         pairs = [(pair[0], pair[1]) for pair in runs if isinstance(pair, list) and len(pair) == 2] if isinstance(runs, list) else None
         if pairs is None or not isinstance(runs, list) or len(pairs) != len(runs):
@@ -224,54 +232,46 @@ class Document:
         # The reply says that it will run whatever happens now.
         await self.room.committed()
 
-    async def _cancel(self, fields: Mapping[str, JSON]) -> None:
+    async def on_cancel(self, fields: Mapping[str, JSON]) -> None:
+        """Take one run, or all, out of the queue."""
         if fields.get("all") is True:
             self.runner.cancel_all()
         else:
             self.runner.cancel(_word(fields.get("run")))
         await self.room.committed()
 
-    async def _interrupt(self, fields: Mapping[str, JSON]) -> None:
+    async def on_interrupt(self, fields: Mapping[str, JSON]) -> None:
+        """Interrupt the kernel."""
         await self.runner.interrupt()
 
-    async def _restart(self, fields: Mapping[str, JSON]) -> None:
+    async def on_restart(self, fields: Mapping[str, JSON]) -> None:
+        """Restart the kernel."""
         await self.runner.restart(run_all=fields.get("run_all") is True)
 
-    async def _start_kernel(self, fields: Mapping[str, JSON]) -> None:
+    async def on_start_kernel(self, fields: Mapping[str, JSON]) -> None:
+        """Use another kernel."""
         await self.runner.start_kernel(_word(fields.get("name")))
 
-    async def _shutdown_kernel(self, fields: Mapping[str, JSON]) -> None:
+    async def on_shutdown_kernel(self, fields: Mapping[str, JSON]) -> None:
+        """Shut the kernel down."""
         await self.runner.shutdown_kernel()
 
-    async def _input(self, fields: Mapping[str, JSON]) -> None:
+    async def on_input(self, fields: Mapping[str, JSON]) -> None:
+        """Answer ``input()``."""
         value = fields.get("value")
         if not isinstance(value, str):
             raise BadRequest("`value` is text.")
         await self.runner.answer_input(_word(fields.get("request")), value)
 
-    async def _save(self, fields: Mapping[str, JSON]) -> None:
+    async def on_save(self, fields: Mapping[str, JSON]) -> None:
+        """Save now."""
         await self.saver.save()
 
-    async def _dismiss(self, fields: Mapping[str, JSON]) -> None:
+    async def on_dismiss(self, fields: Mapping[str, JSON]) -> None:
+        """Take a notice away, for all pages."""
         key = _word(fields.get("key"))
-        if not any(
-            isinstance(notice, dict) and notice.get("key") == key for notice in cast("list[JSON]", self.room.state.get("notices") or [])
-        ):
+        if not self.room.drop_notice(key):
             raise NotFound("There is no such notice.")
-        self.room.drop_notice(key)
-
-    _operations: Mapping[str, Callable[[Document, Mapping[str, JSON]], Awaitable[None]]] = {
-        "run": _run,
-        "cancel": _cancel,
-        "interrupt": _interrupt,
-        "restart": _restart,
-        "start_kernel": _start_kernel,
-        "shutdown_kernel": _shutdown_kernel,
-        "input": _input,
-        "save": _save,
-        "dismiss": _dismiss,
-    }
-    """The control ops that are not the link's own."""
 
 
 def _word(value: JSON) -> str:
@@ -283,3 +283,17 @@ def _word(value: JSON) -> str:
 def _is_plain_cell(cell: Cell) -> bool:
     kind = cell.get("cell_type")
     return isinstance(cell.get("id"), str) and kind in ("code", "markdown", "raw") and joined(cell.get("source")) == cell.get("source")
+
+
+_OPERATIONS: dict[str, Callable[[Document, Mapping[str, JSON]], Awaitable[None]]] = {
+    "run": Document.on_run,
+    "cancel": Document.on_cancel,
+    "interrupt": Document.on_interrupt,
+    "restart": Document.on_restart,
+    "start_kernel": Document.on_start_kernel,
+    "shutdown_kernel": Document.on_shutdown_kernel,
+    "input": Document.on_input,
+    "save": Document.on_save,
+    "dismiss": Document.on_dismiss,
+}
+"""The control ops that are not the link's own."""

@@ -6,6 +6,7 @@ The mirror only watches: it never writes the document and never decides whether 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import cast
@@ -113,6 +114,11 @@ class Mirror:
                 cell.shared.get("execution_state"),
             )
         return not self._unremembered
+
+    async def remember_all(self) -> None:
+        """Read the results of all cells, in slices that let others in between."""
+        while not self.remember(50):  # noqa: ASYNC110 - not a wait: each turn does a slice
+            await asyncio.sleep(0)
 
     def renamed(self, cell: MirrorCell, cell_id: str) -> None:
         """``cell`` has another id now (its owner wrote it)."""

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-MakeRunner: TypeAlias = "Callable[[Room, History, str, Inline], Runs]"
+MakeRunner: TypeAlias = Callable[[Room, History, str, Inline], Runs]
 
 _TEND_EVERY = 5.0
 _SWEEP_EVERY = 600.0
@@ -146,9 +146,9 @@ class Documents:
         except HomeportError:
             return None
 
-    def list(self) -> list[Document]:
+    def all(self) -> list[Document]:
         """All open documents."""
-        return [*self._open.values()]
+        return list(self._open.values())
 
     async def open(self, path: str) -> Document:
         """The document of the notebook at ``path``, opened when it is not.
@@ -228,8 +228,7 @@ class Documents:
             room.record_saved(Saved(digest, base.encode()))
         else:
             room.loaded(history)
-        while not room.mirror.remember(50):
-            await asyncio.sleep(0)
+        await room.mirror.remember_all()
         document = self._assemble(path, room, history, lock, base, digest, recovered=notebook is None)
         if notebook is None and not gone:
             await document.saver.outside()
@@ -325,13 +324,12 @@ class Documents:
                     await self._guarded(self._close(file), f"{document.path} could not be closed")
             if time.monotonic() - swept > _SWEEP_EVERY and self.log.failure is None:
                 swept = time.monotonic()
-                now = time.time()
-                await self._guarded(
-                    self.log.prune(finished_before=now - _RUNS_KEPT, unused_since=now - _DOCUMENTS_KEPT), "old runs could not be removed"
-                )
-                await self._guarded(
-                    asyncio.to_thread(sweep, self._file, self.blobs, grace=self.limits.blob_grace), "blobs could not be swept"
-                )
+                await self._guarded(self._prune(), "what is old could not be removed")
+
+    async def _prune(self) -> None:
+        now = time.time()
+        await self.log.prune(finished_before=now - _RUNS_KEPT, unused_since=now - _DOCUMENTS_KEPT)
+        await asyncio.to_thread(sweep, self._file, self.blobs, grace=self.limits.blob_grace)
 
     async def _guarded(self, work: Awaitable[object], complaint: str) -> None:
         """Tending goes on whatever fails."""

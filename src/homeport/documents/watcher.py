@@ -8,12 +8,31 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
+from typing import Protocol, cast
 
 log = logging.getLogger(__name__)
 
 _LOOK_EVERY_MS = 10_000
+# It tells of every event, ours too.
+logging.getLogger("watchfiles").setLevel(logging.WARNING)
+
+
+class _Watch(Protocol):
+    """The part of ``watchfiles.awatch`` that is used: its own type names parts of anyio that are not typed."""
+
+    def __call__(
+        self,
+        *paths: Path,
+        watch_filter: None,
+        debounce: int,
+        step: int,
+        stop_event: asyncio.Event,
+        rust_timeout: int,
+        yield_on_timeout: bool,
+        recursive: bool,
+    ) -> AsyncGenerator[set[tuple[object, str]], None]: ...
 
 
 class Watcher:
@@ -31,9 +50,10 @@ class Watcher:
 
     def watch(self, folders: set[Path]) -> None:
         """Watch exactly these folders from now on."""
-        if self._folders == folders:
+        wanted = frozenset(folders)
+        if self._folders == wanted:
             return
-        self._folders = frozenset(folders)
+        self._folders = wanted
         if self._again is not None:
             self._again.set()
         if self._task is None and folders:
@@ -48,7 +68,7 @@ class Watcher:
             await asyncio.gather(task, return_exceptions=True)
 
     async def _run(self) -> None:
-        from watchfiles import awatch
+        from watchfiles import awatch  # type: ignore[reportUnknownVariableType]
 
         while self._folders:
             again = self._again = asyncio.Event()
@@ -58,7 +78,7 @@ class Watcher:
                 self._changed(None)
                 continue
             try:
-                watching = awatch(
+                watching = cast("_Watch", awatch)(
                     *there,
                     watch_filter=None,
                     debounce=300,
