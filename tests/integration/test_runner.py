@@ -212,7 +212,7 @@ async def test_a_flood_stays_small_and_is_kept() -> None:
         (a,) = desk.run("a")
         await desk.until(lambda: desk.outputs("a") and STREAM_KEY in desk.outputs("a")[0])
         key = desk.outputs("a")[0][STREAM_KEY]["key"]
-        assert (await desk.runner.stream_text(key)).startswith("line 0\nline 1\n")
+        assert (await desk.log.chunks(key)).startswith(b"line 0\nline 1\n")
         assert await desk.results([a], 60) == ["ok"]
         long = await sealed(desk, "a")
         text = desk.text("a")
@@ -238,7 +238,7 @@ async def test_a_long_stream_is_kept_whole_and_goes_with_the_next_run() -> None:
         desk.run("a")
         await desk.until(lambda: "19999\n" in desk.text("a") and "key" in desk.outputs("a")[0][STREAM_KEY])
         key = desk.outputs("a")[0][STREAM_KEY]["key"]
-        assert await desk.runner.stream_text(key) == "".join(f"{n}\n" for n in range(20_000))
+        assert (await desk.log.chunks(key)).decode() == "".join(f"{n}\n" for n in range(20_000))
         await desk.runner.interrupt()
         await desk.until(lambda: not desk.runner.busy)
         assert await desk.done("w", "a") == ["ok", "ok"]

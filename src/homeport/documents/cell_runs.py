@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import msgspec
 
@@ -76,11 +76,11 @@ class CellRuns:
 
     # ---- which runs there are -----------------------------------------------------------------------------------------
 
-    def restore(self, rows: Sequence[RunRow], alive: Target | None) -> None:
-        """Take up the last run of each cell that is submitted, or that belongs to the living generation of the kernel."""
+    def restore(self, rows: Sequence[RunRow], read: Collection[Target]) -> None:
+        """Take up the last run of each cell that is submitted, or that belongs to a generation whose journal was read last."""
         self._stale = dict.fromkeys(row.cell_id for row in rows)
         for row in sorted(rows, key=lambda row: row.ordinal):
-            if row.detail and (row.state == "submitted" or (row.state == "finished" and (row.kernel_id, row.generation) == alive)):
+            if row.detail and (row.state == "submitted" or (row.state == "finished" and (row.kernel_id, row.generation) in read)):
                 try:
                     run = CellRun.restore(self._room, run_of(row), row.detail, self._limits, self._convert)
                 except (msgspec.MsgspecError, KeyError, TypeError) as error:

@@ -47,7 +47,7 @@ from homeport.documents.limits import Limits
 from homeport.documents.outputs import CellRun, clear, run_of
 from homeport.documents.room import Room
 from homeport.documents.schema import YCell
-from homeport.documents.sealing import seal, stream_keys, whole_text
+from homeport.documents.sealing import seal, stream_keys
 from homeport.documents.tables import History
 from homeport.errors import HomeportError, KernelGone, NotFound, SupervisorUnavailable
 from homeport.protocol import execution, jupyter
@@ -69,7 +69,7 @@ class Runner:
         room: the document.
         path: its API path; kept up to date through :attr:`path`.
         limits: of outputs.
-        blobs: where large outputs go.
+        blobs: where large outputs go at once, and long streams when their run is over.
         inline: the document's budget of what may stand in it.
         history: what the log holds of the document.
     """
@@ -122,8 +122,8 @@ class Runner:
         self._unsealed: dict[str, None] = dict.fromkeys(row.cell_id for row in history.runs)
         self._sealing: asyncio.Task[None] | None = None
         room.run_state = self.run_state
-        info = self._link.info
-        self._runs.restore(history.runs, (info.kernel_id, info.generation) if info is not None else None)
+        # Whether a kernel still lives may not be known yet; what it says late must find its cell.
+        self._runs.restore(history.runs, {(row.kernel_id, row.generation) for row in history.cursors})
         run = self._running()
         if run is not None and run.reply is not None:
             self._queue.handle(queue.Replied(run.run.msg_id, *run.reply, now=time.time()))
@@ -178,20 +178,6 @@ class Runner:
         if running is not None and running.cell_id == cell_id:
             return "running"
         return "queued" if any(run.cell_id == cell_id for run in self._queue.runs) else "idle"
-
-    async def stream_text(self, key: str) -> str:
-        """The whole text of a long stream whose run is not over, as far as it is kept.
-
-        Raises:
-            NotFound: no output has that key (any more).
-        """
-        cell_id = next((run.cell_id for run in self._queue.runs if key.startswith(f"{run.run_id}/")), None) or next(
-            (cell_id for cell_id in self._room.cell_ids() if key in stream_keys(self._room, cell_id)), ""
-        )
-        found = await whole_text(self._room, cell_id, key)
-        if found is None:
-            raise NotFound("That output is not kept any more.", key=key)
-        return found[0]
 
     async def finished(self, run_id: str) -> RunResult:
         """Wait until a run has ended and that is durable.

@@ -16,6 +16,7 @@ from homeport.core.output_buffer import STREAM_KEY
 from homeport.documents.blobs import STREAM_TEXT, Blobs
 from homeport.documents.room import Room
 from homeport.documents.schema import JSON, joined, new_outputs, read
+from homeport.documents.serial import stream_text
 from homeport.documents.tables import Drop
 from homeport.errors import HomeportError
 
@@ -31,22 +32,7 @@ def stream_keys(room: Room, cell_id: str) -> list[str]:
     # Reading all outputs costs more than asking each whether it is one.
     if not any(isinstance(output, Map) and STREAM_KEY in cast("Map[object]", output) for output in cast("Array[object]", outputs)):
         return []
-    return [str(entry["key"]) for output in _outputs(room, cell_id) if (entry := _entry(output)) is not None and "key" in entry]
-
-
-async def whole_text(room: Room, cell_id: str, key: str) -> tuple[str, int] | None:
-    """The whole text of a stream as far as it is kept, and the size that its output tells.
-
-    The text is the stored pieces and the end that stands in the document only. None: the cell has no such output.
-    """
-    await room.committed()
-    stored = await room.log.chunks(key)
-    for output in _outputs(room, cell_id):
-        entry = _entry(output)
-        if entry is not None and entry.get("key") == key:
-            shown, rest = joined(cast("JSON", output.get("text"))), int(entry.get("rest") or 0)
-            return stored.decode(errors="replace") + (shown[len(shown) - rest :] if rest else ""), int(entry.get("size") or 0)
-    return None
+    return [str(entry["key"]) for entry in map(_entry, _outputs(room, cell_id)) if "key" in entry]
 
 
 async def seal(room: Room, blobs: Blobs, cell_id: str, key: str) -> bool:
@@ -55,18 +41,22 @@ async def seal(room: Room, blobs: Blobs, cell_id: str, key: str) -> bool:
     Returns:
         False when the output is not there any more, has grown meanwhile, or cannot be stored.
     """
+    output = next((output for output in _outputs(room, cell_id) if _entry(output).get("key") == key), None)
+    if output is None:
+        return False
+    shown, rest = joined(cast("JSON", output.get("text"))), int(_entry(output).get("rest") or 0)
+    end = shown[len(shown) - rest :] if rest else ""
     try:
-        found = await whole_text(room, cell_id, key)
-        if found is None:
-            return False
-        reference = await asyncio.to_thread(blobs.put, STREAM_TEXT, found[0])
+        pieces = await room.log.stream(key)
+        reference = await asyncio.to_thread(_put, blobs, pieces, end)
     except (HomeportError, OSError) as error:
         log.warning("The whole text of an output stays in the log for now: %s", error)
         return False
+    size = _entry(output).get("size")
     outputs = _outputs(room, cell_id)
-    place = next((place for place, output in enumerate(outputs) if (entry := _entry(output)) and entry.get("key") == key), None)
+    place = next((place for place, output in enumerate(outputs) if _entry(output).get("key") == key), None)
     cell = room.find_cell(cell_id)
-    if place is None or cell is None or outputs[place][STREAM_KEY].get("size") != found[1]:
+    if place is None or cell is None or _entry(outputs[place]).get("size") != size:
         return False
     entry = outputs[place][STREAM_KEY]
     outputs[place][STREAM_KEY] = {
@@ -87,6 +77,12 @@ def _outputs(room: Room, cell_id: str) -> list[dict[str, Any]]:
     return cast("list[dict[str, Any]]", read(cast("Array[object]", outputs))) if isinstance(outputs, Array) else []
 
 
-def _entry(output: dict[str, Any]) -> dict[str, Any] | None:
+def _put(blobs: Blobs, pieces: list[bytes], end: str) -> dict[str, JSON]:
+    """In a thread."""
+    whole = b"".join([*pieces, end.encode(errors="replace")]).decode(errors="replace")
+    return blobs.put(STREAM_TEXT, whole, stream_text(pieces, end).raw)
+
+
+def _entry(output: dict[str, Any]) -> dict[str, Any]:
     entry = output.get(STREAM_KEY)
-    return cast("dict[str, Any]", entry) if isinstance(entry, dict) else None
+    return cast("dict[str, Any]", entry) if isinstance(entry, dict) else {}

@@ -330,12 +330,17 @@ class SupervisorClient:
             self.send(cursor.request())
         for request, _, _ in self._calls.values():
             self.send(request)
+        # The mirror first: who hears of the link looks at it, and must not take kernels for gone that are not told of yet.
+        present = {info.kernel_id: info for info in welcome.kernels}
+        gone = [info for kernel_id, info in self._kernels.items() if kernel_id not in present]
+        changed = [info for info in welcome.kernels if info != self._kernels.get(info.kernel_id)]
+        self._kernels.clear()
+        self._kernels.update(present)
         self._tell(None)
-        present = {info.kernel_id for info in welcome.kernels}
-        for kernel_id in [known for known in self._kernels if known not in present]:
-            self._remove(kernel_id)
-        for info in welcome.kernels:
-            self._note(info)
+        for info in gone:
+            self._tell(_gone(info))
+        for info in changed:
+            self._tell(info)
 
     def _lost(self) -> None:
         if self._link is None:
@@ -377,7 +382,7 @@ class SupervisorClient:
     def _remove(self, kernel_id: str) -> None:
         info = self._kernels.pop(kernel_id, None)
         if info is not None:
-            self._tell(info if info.state == "dead" else msgspec.structs.replace(info, state="dead", pid=None, reason="was shut down"))
+            self._tell(_gone(info))
 
     def _tell(self, info: KernelInfo | None) -> None:
         for callback in list(self._subscribers.values()):
@@ -385,6 +390,10 @@ class SupervisorClient:
                 callback(info)
             except Exception:
                 log.exception("A subscriber failed")
+
+
+def _gone(info: KernelInfo) -> KernelInfo:
+    return info if info.state == "dead" else msgspec.structs.replace(info, state="dead", pid=None, reason="was shut down")
 
 
 class Cursor:
