@@ -19,9 +19,9 @@ class Limits:
     """A MIME bundle value above this goes to the blob store."""
     inline_document: int = 256 * 1024
     """All inline MIME bundle values of a document together; what comes after goes to the blob store."""
-    stream_head: int = 16 * 1024
+    stream_head: int = 32 * 1024
     """Head of an over-long stream that stands in the document."""
-    stream_tail: int = 16 * 1024
+    stream_tail: int = 32 * 1024
     """Tail of an over-long stream that stands in the document."""
     frame: int = 32 * 1024 * 1024
     """Largest frame that a page may send."""
