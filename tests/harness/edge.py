@@ -16,10 +16,7 @@ from tornado.httpclient import AsyncHTTPClient, HTTPRequest, HTTPResponse
 
 from homeport.auth.access import Access
 from homeport.documents.limits import Limits
-try:
-    from homeport.documents.registry import Documents
-except ImportError:
-    import sys; sys.path.append("/tmp/standin"); from registry_standin import Documents
+from homeport.documents.registry import Documents
 from homeport.folders import Folders
 from homeport.kernels.client import SupervisorClient
 from homeport.kernels.sessions import Sessions
@@ -112,8 +109,8 @@ def header_of(cookies: Mapping[str, str]) -> str:
 
 
 @asynccontextmanager
-async def serving(home: Path, root: Path | None = None, **settings: Any) -> AsyncIterator[Edge]:
-    """A server on a free port. The supervisor, if a test wants kernels, is started with ``edge.parts.supervisor.start()``."""
+async def serving(home: Path, root: Path | None = None, *, kernels: bool = False, **settings: Any) -> AsyncIterator[Edge]:
+    """A server on a free port; with ``kernels`` a supervisor is launched for it, and ended with its kernels."""
     root = root or home / "root"
     root.mkdir(exist_ok=True)
     chosen = Settings(**{"port": 0, "token": TOKEN, "root_dir": root, "sources": {"port": "test"}, **settings})
@@ -127,8 +124,10 @@ async def serving(home: Path, root: Path | None = None, **settings: Any) -> Asyn
     parts = Parts(settings=chosen, documents=documents, supervisor=supervisor, sessions=sessions, store=store, auth=auth, folders=folders)
     server = Server(parts)
     edge = Edge(parts, server, root)
-    await server.start(edge.stopped.append)
     try:
+        await server.start(edge.stopped.append)
+        if kernels:
+            await supervisor.start()
         yield edge
     finally:
         await server.stop()

@@ -51,7 +51,7 @@ def walk() -> Iterator[tuple[Route, str, str]]:
 
 @pytest.fixture
 async def edge(home: Path) -> AsyncIterator[Edge]:
-    async with serving(home, base_url="/base/") as edge:
+    async with serving(home, base_url="/base/", kernels=True) as edge:
         yield edge
 
 
@@ -187,11 +187,11 @@ async def test_through_a_proxy_a_cookie_opens_no_kernel_socket(edge: Edge) -> No
     browser = await edge.browser()
     cookie = {"Cookie": browser["Cookie"], **WS_HEADERS, "Origin": f"http://{edge.authority}"}
     path = f"api/kernels/{_EXAMPLES['kernel_id']}/channels"
-    assert (await edge.fetch(path, token=None, headers=cookie)).code == 503  # past the gate; the supervisor is not there
+    assert (await edge.fetch(path, token=None, headers=cookie)).code == 404  # past the gate; there is no such kernel
     proxied = {**cookie, "X-Forwarded-For": "1.2.3.4"}
     assert (await edge.fetch(path, token=None, headers=proxied)).code == 403
-    assert (await edge.fetch(path, token=None, headers={**proxied, "X-XSRFToken": browser["X-XSRFToken"]})).code == 503
-    assert (await edge.fetch(path, headers=proxied)).code == 503
+    assert (await edge.fetch(path, token=None, headers={**proxied, "X-XSRFToken": browser["X-XSRFToken"]})).code == 404
+    assert (await edge.fetch(path, headers=proxied)).code == 404
 
 
 async def test_an_origin_that_was_allowed_may_come_with_its_preflight(home: Path) -> None:

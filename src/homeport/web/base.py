@@ -205,14 +205,11 @@ class Handler(RequestHandler):
         exc_info = kwargs.get("exc_info")
         problem = problems.as_homeport_error(exc_info[1] if exc_info else None, status_code)
         self.set_status(problem.status)
-        if isinstance(problem, gate.MethodNotAllowed):
-            self.set_header("Allow", ", ".join(problem.data["methods"]))
         self.write_problem(problem)
 
     def write_problem(self, problem: HomeportError) -> None:
         """Write ``problem`` as the body; the status is set."""
-        self.set_header("Content-Type", "application/json")
-        self.finish(msgspec.json.encode(problems.body_of(problem), enc_hook=str))
+        problems.write_json(self, problem)
 
     def log_exception(self, typ: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
         """One line per expected error, a traceback for others; never a query, a cookie, a token or a Referer."""

@@ -44,10 +44,14 @@ class Kind(Enum):
 
 
 class MethodNotAllowed(HomeportError):
-    """The route does not have this method; ``data`` has the ones that it has."""
+    """The route does not have this method; ``methods`` are the ones that it has."""
 
     code = "method_not_allowed"
     status = 405
+
+    def __init__(self, method: str, methods: Sequence[str]) -> None:
+        super().__init__(f"{method} cannot be used here; {', '.join(methods)} can.", methods=list(methods))
+        self.methods = methods
 
 
 @dataclass(frozen=True)
@@ -96,14 +100,14 @@ def admit(knock: Knock, policy: Policy | None, kind: Kind, rules: Rules) -> Call
         _check_origin(knock, kind, rules.settings)
     if caller is None and not policy.public:
         raise NotLoggedIn("Log in first, or send the header 'Authorization: token …'.")
-    if caller is None and knock.token and rules.access.token and kind is Kind.API:
+    if caller is None and kind is Kind.API and rules.access.token and _presented(knock).token:
+        # Also where everybody may come: a client that tries its token there must not think that it is right.
         raise NotLoggedIn("This token is wrong.")
     if knock.method not in SAFE_METHODS and (caller is None or not caller.explicit):
         _check_xsrf(knock)
     action = policy.actions.get(knock.method)
     if action is None:
-        methods = ", ".join(policy.methods)
-        raise MethodNotAllowed(f"{knock.method} cannot be used here; {methods} can.", methods=list(policy.methods))
+        raise MethodNotAllowed(knock.method, policy.methods)
     if caller is not None and not rules.access.authorizer.permits(caller, action, policy.resource):
         raise Forbidden(f"You may not {action} {policy.resource}.")
     return caller
@@ -112,14 +116,17 @@ def admit(knock: Knock, policy: Policy | None, kind: Kind, rules: Rules) -> Call
 def _identify(knock: Knock, kind: Kind, access: Access) -> Caller | None:
     if knock.ticket is not None and kind in (Kind.SOCKET, Kind.PAGE_SOCKET):
         return access.caller_of_ticket(knock.ticket)
-    authorization = knock.headers.get("Authorization", "")
-    caller = access.identify(Presented.read(authorization, knock.token, knock.cookie))
-    if caller is None and kind is Kind.PAGE and not authorization:
+    caller = access.identify(_presented(knock))
+    if caller is None and kind is Kind.PAGE and "Authorization" not in knock.headers:
         # An old link with an old token, in a browser that is logged in: the login counts.
         caller = access.identify(Presented.read("", None, knock.cookie))
     if caller is not None and kind is Kind.PAGE_SOCKET and not caller.explicit:
         raise Forbidden("This WebSocket needs a ticket: POST api/documents/ticket gives one.")
     return caller
+
+
+def _presented(knock: Knock) -> Presented:
+    return Presented.read(knock.headers.get("Authorization", ""), knock.token, knock.cookie)
 
 
 def check_host(host: str, rules: Rules) -> None:

@@ -7,9 +7,10 @@ import http
 from typing import Any
 
 import msgspec
-from tornado.web import HTTPError, MissingArgumentError
+from tornado.web import HTTPError, MissingArgumentError, RequestHandler
 
 from homeport.errors import BadRequest, Forbidden, HomeportError, NotFound
+from homeport.web.gate import MethodNotAllowed
 
 
 class _OfStatus(HomeportError):
@@ -17,8 +18,8 @@ class _OfStatus(HomeportError):
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
-        self.status = status
-        self.code = http.HTTPStatus(status).phrase.lower().replace(" ", "_") if status in http.HTTPStatus else "error"
+        self.status = status  # pyright: ignore[reportAttributeAccessIssue]  # the one class whose instances differ
+        self.code = _phrase(status).lower().replace(" ", "_")  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def as_homeport_error(error: BaseException | None, status: int = 500) -> HomeportError:
@@ -44,10 +45,25 @@ def as_homeport_error(error: BaseException | None, status: int = 500) -> Homepor
 
 def _of_status(status: int) -> HomeportError:
     messages = {404: "There is nothing at this address.", 413: "This request is too large.", 405: "This method cannot be used here."}
-    phrase = http.HTTPStatus(status).phrase if status in http.HTTPStatus else "Error"
-    return _OfStatus(status, messages.get(status, f"{phrase}."))
+    return _OfStatus(status, messages.get(status, f"{_phrase(status)}."))
+
+
+def _phrase(status: int) -> str:
+    try:
+        return http.HTTPStatus(status).phrase
+    except ValueError:
+        return "Error"
 
 
 def body_of(error: HomeportError) -> dict[str, Any]:
     """The JSON of an error: ``message`` and ``reason`` as Jupyter's clients read them, ``code``, and the error's data."""
     return {**error.data, "message": error.message, "reason": error.data.get("reason"), "code": error.code}
+
+
+def write_json(handler: RequestHandler, error: HomeportError) -> None:
+    """Answer with the JSON of an error and its status."""
+    handler.set_status(error.status)
+    if isinstance(error, MethodNotAllowed):
+        handler.set_header("Allow", ", ".join(error.methods))
+    handler.set_header("Content-Type", "application/json")
+    handler.finish(msgspec.json.encode(body_of(error), enc_hook=str))

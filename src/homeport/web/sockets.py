@@ -7,7 +7,6 @@ import logging
 from types import TracebackType
 from typing import Any, ClassVar
 
-import msgspec
 from tornado.iostream import StreamClosedError
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
@@ -121,9 +120,7 @@ class Socket(WebSocketHandler):
         """A refused handshake: JSON as everywhere."""
         exc_info = kwargs.get("exc_info")
         problem = problems.as_homeport_error(exc_info[1] if exc_info else None, status_code)
-        self.set_status(problem.status)
-        self.set_header("Content-Type", "application/json")
-        self.finish(msgspec.json.encode(problems.body_of(problem), enc_hook=str))
+        problems.write_json(self, problem)
 
     def log_exception(self, typ: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
         """Never a query, a cookie, a token or a Referer."""
