@@ -80,6 +80,7 @@ class Handler(RequestHandler):
     rules: Rules
     client: Client
     caller: Caller | None = None
+    _new_xsrf: str | None = None
 
     def initialize(self, parts: Parts, rules: Rules, policy: Policy | None = None) -> None:
         """Take what the table of routes gives."""
@@ -131,9 +132,11 @@ class Handler(RequestHandler):
         if morsel is not None and len(morsel.value) >= gate.XSRF_SIZE:
             # Another server on this host, or behind another tunnel, shares the cookie: to replace it would break its pages.
             return morsel.value
-        value = secrets.token_urlsafe(gate.XSRF_SIZE)
-        self.keep_cookie(gate.XSRF_COOKIE, value, script=True)
-        return value
+        if self._new_xsrf is None:
+            # Once for an answer: the form in it must hold what the cookie holds.
+            self._new_xsrf = secrets.token_urlsafe(gate.XSRF_SIZE)
+            self.keep_cookie(gate.XSRF_COOKIE, self._new_xsrf, script=True)
+        return self._new_xsrf
 
     # ---- bodies ----
 

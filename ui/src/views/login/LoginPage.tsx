@@ -31,7 +31,16 @@ export function LoginPage({ config }: { config: PageConfig }): JSX.Element {
           <input type="hidden" name="_xsrf" value={text(config.xsrf) || xsrfToken()} />
           <input type="hidden" name="next" value={text(config.next)} />
           {/* For password managers, which keep a password under a name. */}
-          <input type="text" name="username" autocomplete="username" value={location.host} readOnly hidden />
+          <input
+            class="hidden-visually"
+            type="text"
+            name="username"
+            autocomplete="username"
+            value={location.host}
+            readOnly
+            tabIndex={-1}
+            aria-hidden="true"
+          />
           <label class="field">
             <span>{what}</span>
             <input
