@@ -26,7 +26,12 @@ _EXAMPLES = {
     "action": "restart",
 }
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
-WS_HEADERS = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA=="}
+WS_HEADERS = {
+    "Upgrade": "websocket",
+    "Connection": "Upgrade",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==",
+}
 
 
 def address_of(route: Route) -> str:
@@ -106,7 +111,13 @@ async def test_a_foreign_host_is_refused_everywhere(edge: Edge) -> None:
 async def test_a_foreign_origin_is_refused_everywhere(edge: Edge) -> None:
     browser = await edge.browser()
     for route, method, path in walk():
-        for origin in ("https://evil.example", "null", f"http://127.0.0.1:{edge.server.port + 1}", f"http://{edge.authority}.evil.example", "file://"):
+        for origin in (
+            "https://evil.example",
+            "null",
+            f"http://127.0.0.1:{edge.server.port + 1}",
+            f"http://{edge.authority}.evil.example",
+            "file://",
+        ):
             headers = {**browser, "Origin": origin, **(WS_HEADERS if is_socket(route) and method == "GET" else {})}
             answer = await edge.fetch(path, method, token=None, headers=headers)
             assert answer.code == 403, f"{method} {path} from {origin}: {answer.code}"

@@ -1,0 +1,1 @@
+"""Identities, passwords, logins, tokens, policies and certificates."""

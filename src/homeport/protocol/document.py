@@ -16,7 +16,7 @@ import msgspec
 
 from homeport.errors import ProtocolError
 
-JSON: TypeAlias = "None | bool | int | float | str | list[JSON] | dict[str, JSON]"
+JSON: TypeAlias = "bool | int | float | str | list[JSON] | dict[str, JSON] | None"
 
 SYNC = 0
 AWARENESS = 1

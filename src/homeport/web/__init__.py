@@ -1,0 +1,1 @@
+"""The web edge: Tornado handlers, one file per resource."""

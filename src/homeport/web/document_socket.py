@@ -30,7 +30,7 @@ class DocumentSocket(Socket):
                 return  # the page has left meanwhile
             self._peer = document.connect(self.send, user=self.who.identity.username)
             self._peer.buffered = lambda: self.unsent
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the link ends and the log says why
             self.refuse(error)
 
     async def receive(self, message: bytes | str) -> None:

@@ -123,7 +123,7 @@ class KernelSocket(Socket):
                     return
         except (StreamClosedError, KernelGone):
             return  # the client has left, or the server is leaving
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the link ends and the log says why
             self.refuse(error)
 
     async def _pass_on(self, cursor: Cursor) -> Ended:

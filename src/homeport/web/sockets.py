@@ -113,7 +113,7 @@ class Socket(WebSocketHandler):
             await self.receive(message)
         except ProtocolError as error:
             self.close(close_code(error), close_reason(error.message))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the link ends and the log says why
             self.refuse(error)
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:

@@ -39,7 +39,11 @@ class Status(Handler):
                 "last_activity": timestamp(max([parts.started, *(info.last_activity for info in kernels)])),
                 "connections": parts.connections.total,
                 "kernels": len(kernels),
-                "homeport": {"version": __version__, "longest_stall_ms": round(longest * 1000, 1), "supervisor": parts.supervisor.connected},
+                "homeport": {
+                    "version": __version__,
+                    "longest_stall_ms": round(longest * 1000, 1),
+                    "supervisor": parts.supervisor.connected,
+                },
             }
         )
 
@@ -55,7 +59,8 @@ class Me(Handler):
             raise BadRequest('permissions must be JSON such as {"contents": ["read"]}.', field="permissions") from None
         permits = self.parts.auth.authorizer.permits
         permissions = {
-            resource: [action for action in actions if permits(self.who, cast("Action", action), resource)] for resource, actions in asked.items()
+            resource: [action for action in actions if permits(self.who, cast("Action", action), resource)]
+            for resource, actions in asked.items()
         }
         await self.send_json(MeModel(IdentityModel(**asdict(self.who.identity)), permissions))
 
