@@ -127,8 +127,7 @@ def read_duration(value: object) -> float | None:
     return sum(float(number) * _DURATION_UNITS[unit] for number, unit in parts) or None
 
 
-_SIZE_UNITS = {"": 1, "b": 1}
-_SIZE_UNITS |= {letter + tail: 1024 ** (power + 1) for power, letter in enumerate("kmgt") for tail in ("", "b", "ib")}
+_SIZE_UNITS = {"": 1, "b": 1} | {letter + tail: 1024 ** (power + 1) for power, letter in enumerate("kmgt") for tail in ("", "b", "ib")}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]*)")
 
 

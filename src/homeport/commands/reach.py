@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 @asynccontextmanager
-async def the_supervisor(folders: Folders) -> AsyncIterator[SupervisorClient | None]:
+async def the_supervisor(folders: Folders) -> AsyncGenerator[SupervisorClient | None]:
     """A connection to the supervisor of this user and host; None when there is none, and so no kernel.
 
     A supervisor that left takes its socket along. One that was killed leaves the socket, and kernels that live: then another one is

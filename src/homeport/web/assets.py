@@ -102,7 +102,7 @@ class AssetHandler(Handler):
         body = file.read_bytes()
         self.set_header("Content-Length", str(len(body)))
         if self.request.method != "HEAD":
-            self.write(body)
+            self.end(body)
 
     def head(self, name: str) -> None:
         """As GET, without the body."""

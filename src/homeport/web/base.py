@@ -6,8 +6,9 @@ import asyncio
 import logging
 import secrets
 import zlib
+from http.cookies import Morsel
 from types import TracebackType
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar, cast
 from urllib.parse import quote
 
 import msgspec
@@ -43,16 +44,18 @@ API_HEADERS = {
 }
 
 
+def cookie_of(request: HTTPServerRequest, name: str) -> str | None:
+    """The value of a cookie."""
+    cookies: dict[str, Morsel[str]] = cast("Any", request).cookies  # Tornado leaves out the type of a morsel's value
+    return cookies[name].value if name in cookies else None
+
+
 def knock_of(request: HTTPServerRequest, client: Client, cookie_name: str) -> Knock:
     """What the gate looks at, from Tornado's request."""
 
     def argument(name: str) -> str | None:
         values = request.arguments.get(name)
         return values[-1].decode("utf-8", "replace") if values else None
-
-    def cookie(name: str) -> str | None:
-        morsel = request.cookies.get(name)
-        return morsel.value if morsel is not None else None
 
     return Knock(
         method=request.method or "",
@@ -61,8 +64,8 @@ def knock_of(request: HTTPServerRequest, client: Client, cookie_name: str) -> Kn
         token=argument("token"),
         ticket=argument("ticket"),
         xsrf=argument("_xsrf"),
-        cookie=cookie(cookie_name),
-        xsrf_cookie=cookie(gate.XSRF_COOKIE),
+        cookie=cookie_of(request, cookie_name),
+        xsrf_cookie=cookie_of(request, gate.XSRF_COOKIE),
     )
 
 
@@ -120,7 +123,9 @@ class Handler(RequestHandler):
     def keep_cookie(self, name: str, value: str, *, script: bool = False) -> None:
         """Set a cookie for a month. ``script``: pages' scripts may read it."""
         secure = self.client.scheme == "https"
-        self.set_cookie(name, value, expires_days=30, path=self.base_url, httponly=not script, secure=secure, samesite="Lax")
+        self.set_cookie(  # pyright: ignore[reportUnknownMemberType]
+            name, value, expires_days=30, path=self.base_url, httponly=not script, secure=secure, samesite="Lax"
+        )
 
     def drop_cookie(self, name: str) -> None:
         """Remove a cookie of ours."""
@@ -128,10 +133,10 @@ class Handler(RequestHandler):
 
     def ensure_xsrf(self) -> str:
         """The value of the ``_xsrf`` cookie; set when the browser has none."""
-        morsel = self.request.cookies.get(gate.XSRF_COOKIE)
-        if morsel is not None and len(morsel.value) >= gate.XSRF_SIZE:
+        there = cookie_of(self.request, gate.XSRF_COOKIE)
+        if there is not None and len(there) >= gate.XSRF_SIZE:
             # Another server on this host, or behind another tunnel, shares the cookie: to replace it would break its pages.
-            return morsel.value
+            return there
         if self._new_xsrf is None:
             # Once for an answer: the form in it must hold what the cookie holds.
             self._new_xsrf = secrets.token_urlsafe(gate.XSRF_SIZE)
@@ -171,8 +176,16 @@ class Handler(RequestHandler):
         view = memoryview(body)
         for start in range(0, len(body), 1 << 20):
             # Piecewise: a client that reads slowly gets no whole copy in the socket's buffer.
-            self.write(bytes(view[start : start + (1 << 20)]))
-            await self.flush()
+            await self.send_piece(bytes(view[start : start + (1 << 20)]))
+
+    async def send_piece(self, piece: bytes) -> None:
+        """Send a piece of the body; waits while the client does not read."""
+        self.write(piece)  # pyright: ignore[reportUnknownMemberType]
+        await self.flush()
+
+    def end(self, body: bytes = b"") -> None:
+        """Send ``body`` as it is, and end the answer."""
+        self.finish(body)  # pyright: ignore[reportUnknownMemberType]
 
     def compute_etag(self) -> str | None:
         """No hash over every body; those that are worth it set their own."""

@@ -314,8 +314,7 @@ class Contents(ContentsHandler):
     async def _store(self, path: str, data: bytes | Path) -> None:
         if paths.is_notebook(path) and self.parts.documents.get(path) is not None:
             # Merged, as a change of the file from outside would be: nobody ever replaces an open document.
-            raw = data if isinstance(data, bytes) else await asyncio.to_thread(data.read_bytes)
-            await self.parts.documents.replace(path, notebook_json.parse(raw, path))
+            await self.parts.documents.replace(path, data if isinstance(data, bytes) else await asyncio.to_thread(data.read_bytes))
         elif isinstance(data, bytes):
             await self.parts.store.write(path, data)
         else:
@@ -372,7 +371,7 @@ class OneCheckpoint(ContentsHandler):
         path = served(path)
         content = await self.parts.checkpoints.read(path, checkpoint)
         if self.parts.documents.get(path) is not None:
-            await self.parts.documents.replace(path, notebook_json.parse(content, path))
+            await self.parts.documents.replace(path, content)
         else:
             await self.parts.store.write(path, content)
         self.set_status(204)

@@ -73,13 +73,10 @@ class Files(Handler):
             piece = whole[start : start + count] if handle is None else await asyncio.to_thread(os.pread, handle, count, start)
             if len(piece) < count:
                 # It became shorter while it was sent; the length was promised, so the connection has to break.
-                self.write(piece)
-                if self.request.connection is not None:
-                    stream = self.detach()
-                    stream.close()
+                await self.send_piece(piece)
+                self.detach().close()
                 return
-            self.write(piece)
-            await self.flush()
+            await self.send_piece(piece)
 
     def _range(self, size: int) -> tuple[int, int]:
         """First and last byte to send (RFC 9110, section 14); a range that we do not understand is ignored."""
@@ -133,6 +130,20 @@ def _type_of(path: str) -> str:
     if kind is None:
         return "application/octet-stream"
     return f"{kind}; charset=utf-8" if kind.startswith("text/") or kind in ("application/json", "application/javascript") else kind
+
+
+class StreamText(Handler):
+    """``/api/documents/streams/<key>``: the whole text of a long stream in an open notebook."""
+
+    kind = Kind.CONTENT
+
+    async def get(self, key: str) -> None:
+        """GET: plain text; ``download=1`` to save it."""
+        body = await self.parts.documents.stream_text(key)
+        self.set_header("Content-Security-Policy", SANDBOX)
+        attachment = self.get_query_argument("download", "") not in ("", "0", "false")
+        self.set_header("Content-Disposition", content_disposition("output.txt", attachment=attachment))
+        await self.send_body(body, "text/plain; charset=utf-8")
 
 
 class Blob(Handler):

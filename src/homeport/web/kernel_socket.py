@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, cast
 
 from tornado.iostream import StreamClosedError
+from tornado.websocket import WebSocketProtocol13
 
 from homeport.errors import KernelGone, NotFound, SupervisorUnavailable
 from homeport.protocol import jupyter
@@ -154,12 +155,12 @@ class KernelSocket(Socket):
     async def _write(self, frames: bytes) -> None:
         """Write whole WebSocket frames at once; waits while the client does not read."""
         connection = self.ws_connection
-        if connection is None or connection.is_closing():
+        stream = connection.stream if isinstance(connection, WebSocketProtocol13) and not connection.is_closing() else None
+        if stream is None:
             raise StreamClosedError
         # Joined frames cost a twentieth of one write each; this socket has no compression, so that a frame is its payload.
-        stream = connection.stream  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownVariableType]
         self.unsent += len(frames)
-        written = cast("asyncio.Future[None]", stream.write(frames))
+        written = stream.write(frames)
 
         def sent(done: asyncio.Future[None]) -> None:
             self.unsent -= len(frames)

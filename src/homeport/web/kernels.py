@@ -102,9 +102,8 @@ class Kernelspecs(Handler):
     async def get(self) -> None:
         """GET: all of them."""
         found = await self.parts.supervisor.kernelspecs()
-        await self.send_json(
-            KernelspecsModel(found.default, {name: _spec_model(self.parts, name, spec) for name, spec in found.specs.items()})
-        )
+        models = {name: _spec_model(self.parts, name, spec) for name, spec in found.specs.items()}
+        await self.send_json(KernelspecsModel(found.default, models))
 
 
 class OneKernelspec(Handler):

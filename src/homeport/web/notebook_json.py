@@ -94,8 +94,9 @@ def _upgraded(notebook: dict[str, Any], name: str) -> dict[str, Any]:
     import nbformat
 
     try:
-        old = nbformat.reader.reads(json.dumps(notebook))
-        return json.loads(nbformat.writes(nbformat.convert(old, _NEWEST)))
+        old: object = nbformat.reader.reads(json.dumps(notebook))  # pyright: ignore[reportUnknownMemberType]
+        new: str = nbformat.writes(nbformat.convert(old, _NEWEST))  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType, reportUnknownVariableType]
+        return json.loads(new)
     except Exception as error:  # nbformat's converters raise whatever they meet
         raise InvalidNotebook(f"“{name}” is an old notebook that cannot be upgraded: {type(error).__name__}.", path=name) from error
 
@@ -103,7 +104,7 @@ def _upgraded(notebook: dict[str, Any], name: str) -> dict[str, Any]:
 def _joined(value: object) -> object:
     if isinstance(value, list) and all(isinstance(line, str) for line in cast("list[object]", value)):
         return "".join(cast("list[str]", value))
-    return value
+    return cast("object", value)
 
 
 def _split(value: object) -> object:
@@ -115,12 +116,13 @@ def _is_json_mime(mime: str) -> bool:
     return kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
 
 
-def _each_text(notebook: Mapping[str, Any], change: Any) -> None:
+def _each_text(notebook: Mapping[str, Any], change: Callable[[object], object]) -> None:
     """Apply ``change`` wherever nbformat has a text of several lines."""
     for cell in notebook["cells"]:
         if "source" in cell:
             cell["source"] = change(cell["source"])
-        for bundle in (cell.get("attachments") or {}).values():
+        attachments = cast("dict[str, dict[str, Any]]", cell.get("attachments") or {})
+        for bundle in attachments.values():
             _each_mime(bundle, change)
         for output in cell.get("outputs") or ():
             if not isinstance(output, dict):
@@ -132,7 +134,7 @@ def _each_text(notebook: Mapping[str, Any], change: Any) -> None:
                 _each_mime(fields["data"], change)
 
 
-def _each_mime(bundle: dict[str, Any], change: Any) -> None:
+def _each_mime(bundle: dict[str, Any], change: Callable[[object], object]) -> None:
     for mime, value in bundle.items():
         if not _is_json_mime(mime):
             bundle[mime] = change(value)

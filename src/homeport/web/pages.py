@@ -82,10 +82,11 @@ class Page(Handler):
             **(config or {}),
         }
         if self.caller is not None:
+            facts["logout"] = self.caller.way == "cookie"
             facts["ticket"] = self.parts.auth.ticket(self.caller)
             facts["user"] = {"name": self.caller.identity.display_name}
         assets = self._assets.of_page(page)
-        self.finish(shell.shell(base_url=self.base_url, title=title, config=facts, assets=assets, nonce=nonce, plain=plain))
+        self.end(shell.shell(base_url=self.base_url, title=title, config=facts, assets=assets, nonce=nonce, plain=plain))
 
     def write_problem(self, problem: HomeportError) -> None:
         """HTML for browsers, JSON for the others; whoever has to log in is led there."""
@@ -223,7 +224,7 @@ class FramePage(Handler):
         self.set_header("Content-Security-Policy", FRAME_POLICY)
         self.set_header("Content-Type", "text/html; charset=utf-8")
         self.set_header("Cache-Control", "public, max-age=3600")
-        self.finish(_FRAME.read_bytes())
+        self.end(_FRAME.read_bytes())
 
 
 class Icon(Handler):
@@ -235,4 +236,4 @@ class Icon(Handler):
         """GET."""
         self.set_header("Content-Type", "image/svg+xml")
         self.set_header("Cache-Control", "public, max-age=86400")
-        self.finish(shell.ICON)
+        self.end(shell.ICON)

@@ -66,4 +66,4 @@ def write_json(handler: RequestHandler, error: HomeportError) -> None:
     if isinstance(error, MethodNotAllowed):
         handler.set_header("Allow", ", ".join(error.methods))
     handler.set_header("Content-Type", "application/json")
-    handler.finish(msgspec.json.encode(body_of(error), enc_hook=str))
+    handler.finish(msgspec.json.encode(body_of(error), enc_hook=str))  # pyright: ignore[reportUnknownMemberType]

@@ -14,7 +14,7 @@ from homeport.web import contents, kernels, pages, status
 from homeport.web.assets import AssetHandler
 from homeport.web.base import Handler
 from homeport.web.document_socket import DocumentSocket, Ticket
-from homeport.web.files import Blob, Files
+from homeport.web.files import Blob, Files, StreamText
 from homeport.web.kernel_socket import KernelSocket
 from homeport.web.sockets import Socket
 
@@ -54,6 +54,7 @@ ROUTES: tuple[Route, ...] = (
     Route(r"api/kernels/documents/socket", DocumentSocket, needs("documents", GET="execute")),
     Route(r"api/documents/ticket", Ticket, needs("documents", POST="execute")),
     Route(r"api/documents/blobs/(?P<name>[0-9a-f]{64})", Blob, needs("documents", "GET")),
+    Route(r"api/documents/streams/(?P<key>.+)", StreamText, needs("documents", "GET")),
     # Contents
     Route(rf"api/contents/(?P<path>.+)/checkpoints/(?P<checkpoint>{_ID})", contents.OneCheckpoint, needs("contents", "POST", "DELETE")),
     Route(r"api/contents/(?P<path>.+)/checkpoints", contents.CheckpointList, needs("contents", "GET", "POST")),

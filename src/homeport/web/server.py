@@ -46,10 +46,10 @@ class CannotListen(HomeportError):
 class _PromptServer(HTTPServer):
     """Sends small answers at once: Nagle's algorithm would hold the second packet back for 40 ms."""
 
-    def handle_stream(self, stream: IOStream, address: tuple[Any, ...]) -> None:
+    def handle_stream(self, stream: IOStream, address: Any) -> None:  # as Tornado has it
         with contextlib.suppress(OSError):
             stream.set_nodelay(True)
-        super().handle_stream(stream, address)
+        super().handle_stream(stream, address)  # pyright: ignore[reportUnknownMemberType]  # a bare tuple in Tornado
 
 
 class Server:
@@ -103,11 +103,13 @@ class Server:
         sockets = self._bind()
         self.port = int(sockets[0].getsockname()[1])
         parts.auth.listening_on(self.port)
+        parts.documents.url = self.url
         parts.auth.logins.watch(parts.connections.close_login)
         loopback_only = all(_is_loopback(str(each.getsockname()[0])) for each in sockets)
         app = make_app(parts, loopback_only=loopback_only)
-        self._http = _PromptServer(app, max_body_size=LARGEST_PLAIN_BODY, max_header_size=64 * 1024, idle_connection_timeout=300)
-        self._http.add_sockets(sockets)
+        http = _PromptServer(app, max_body_size=LARGEST_PLAIN_BODY, max_header_size=64 * 1024, idle_connection_timeout=300)
+        http.add_sockets(sockets)
+        self._http = http
         parts.loop_watch.start()
         await asyncio.to_thread(uploads.sweep, parts.folders.state / "uploads", older_than=86400, now=time.time())
         self._tell_where()

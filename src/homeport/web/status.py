@@ -33,17 +33,14 @@ class Status(Handler):
         longest = parts.loop_watch.longest
         if "reset_stall" in self.request.arguments:
             parts.loop_watch.reset()
+        ours = {"version": __version__, "longest_stall_ms": round(longest * 1000, 1), "supervisor": parts.supervisor.connected}
         await self.send_json(
             {
                 "started": timestamp(parts.started),
                 "last_activity": timestamp(max([parts.started, *(info.last_activity for info in kernels)])),
                 "connections": parts.connections.total,
                 "kernels": len(kernels),
-                "homeport": {
-                    "version": __version__,
-                    "longest_stall_ms": round(longest * 1000, 1),
-                    "supervisor": parts.supervisor.connected,
-                },
+                "homeport": ours,
             }
         )
 
@@ -77,5 +74,5 @@ class Shutdown(Handler):
         kernels = self.json_body(_Shutdown).kernels
         if kernels not in ("keep", "shutdown"):
             raise BadRequest("kernels can be 'keep' or 'shutdown'.", field="kernels")
-        await self.finish()
+        self.end()
         self.parts.stop(kernels == "shutdown")
