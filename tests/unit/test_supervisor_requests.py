@@ -114,7 +114,7 @@ def test_only_so_many_ids_are_remembered() -> None:
 
 
 def seen(counter: MessageCounter, number: int, now: float = 0.0, *, iopub: bool = True) -> list[Missed]:
-    found = counter.handle(Seen(f"session_12_{number}", now, iopub))
+    found = counter.handle(Seen([f"session_12_{number}"], now, iopub))
     counter.check()
     return found
 
@@ -149,8 +149,8 @@ def test_after_an_adoption_the_first_number_tells() -> None:
 def test_children_and_other_kernels_do_not_count() -> None:
     counter = MessageCounter()
     seen(counter, 1)
-    assert counter.handle(Seen("session_13_900", 0, True)) == []
-    assert counter.handle(Seen("0b1c", 0, True)) == []
+    assert counter.handle(Seen(["session_13_900"], 0, True)) == []
+    assert counter.handle(Seen(["0b1c"], 0, True)) == []
     other = MessageCounter()
-    other.handle(Seen("0b1c-11", 0, True))
+    other.handle(Seen(["0b1c-11"], 0, True))
     assert not other.counts

@@ -11,6 +11,7 @@ Right after an adoption even one counts: there the first number tells how much w
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 _NUMBERED = re.compile(r"(.*_\d+_)(\d+)")
@@ -23,9 +24,9 @@ _MOST_AWAITED = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A message arrived; ``now`` in seconds of a clock that only grows."""
+    """Messages arrived, in this order; ``now`` in seconds of a clock that only grows."""
 
-    msg_id: str
+    msg_ids: Sequence[str]
     now: float
     iopub: bool
 
@@ -72,22 +73,27 @@ class MessageCounter:
         """Take one event; return what is now known to be lost."""
         if isinstance(event, Tick):
             return self._overdue(event.now)
-        if self._prefix is None:
-            match = _NUMBERED.fullmatch(event.msg_id)
+        if self._prefix is None and event.msg_ids:
+            match = _NUMBERED.fullmatch(event.msg_ids[0])
             self._prefix = match[1] if match else ""
             self._highest = int(match[2]) if match else -1
-            return []
-        if not self._prefix or not event.msg_id.startswith(self._prefix):
-            return []
-        digits = event.msg_id[len(self._prefix) :]
-        if not digits.isdecimal():
-            return []
-        return self._seen(int(digits), event)
+        missed: list[Missed] = []
+        if not self._prefix:
+            return missed
+        size = len(self._prefix)
+        for msg_id in event.msg_ids:
+            if not msg_id.startswith(self._prefix) or not (digits := msg_id[size:]).isdecimal():
+                continue
+            number = int(digits)
+            if number == self._highest + 1 and not self._adopted:
+                self._highest = number
+            elif number <= self._highest:
+                self._awaited.pop(number, None)
+            else:
+                missed += self._jumped(number, event)
+        return missed
 
-    def _seen(self, number: int, event: Seen) -> list[Missed]:
-        if number <= self._highest:
-            self._awaited.pop(number, None)
-            return []
+    def _jumped(self, number: int, event: Seen) -> list[Missed]:
         gap = number - self._highest - 1
         lost = 0
         if gap > _MOST_AWAITED:

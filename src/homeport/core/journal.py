@@ -224,8 +224,7 @@ class Journal:
             case Append():
                 return self._append(event)
             case Lost():
-                first, self.last = self.last + 1, self.last + event.count
-                return self._add([(KEPT, first, encode_item(Truncated(first, self.last, event.reason)))], {first: self.last})
+                return self._lost(event)
             case End():
                 self.ended = event.ended
                 return []
@@ -241,35 +240,40 @@ class Journal:
 
     def _append(self, event: Append) -> list[Command]:
         seq = self.last
-        items: list[tuple[Lane, int, bytes]] = []
+        touched: list[Segment] = []
+        open_segments: dict[Lane, Segment] = {}
         for lane, channel, parts in event.messages:
             seq += 1
-            items.append((lane, seq, encode_item(Entry(seq, channel, parts))))
+            segment = open_segments.get(lane)
+            if segment is None or len(segment.data or b"") >= self.limits.segment:
+                segment = open_segments[lane] = self._open_segment(lane, seq)
+                touched.append(segment)
+            self._add(segment, seq, encode_item(Entry(seq, channel, parts)))
         self.last = seq
-        return self._add(items, {})
+        return self._save_all(touched)
 
-    def _add(self, items: Sequence[tuple[Lane, int, bytes]], ranges: dict[int, int]) -> list[Command]:
-        touched: dict[SegmentName, Segment] = {}
-        for lane, seq, data in items:
-            segment = self._open_segment(lane, seq)
-            assert segment.data is not None
-            segment.data += data
-            segment.seqs.append(seq)
-            segment.ends.append(len(segment.data))
-            self._memory += len(data)
-            touched[segment.name] = segment
-        self._ranges.update(ranges)
-        commands: list[Command] = []
-        if not self.failing:
-            for segment in touched.values():
-                commands += self._save(segment)
-        return commands
+    def _lost(self, event: Lost) -> list[Command]:
+        first, self.last = self.last + 1, self.last + event.count
+        segment = self._open_segment(KEPT, first)
+        self._add(segment, first, encode_item(Truncated(first, self.last, event.reason)))
+        self._ranges[first] = self.last
+        return self._save_all([segment])
+
+    def _add(self, segment: Segment, seq: int, item: bytes) -> None:
+        assert segment.data is not None
+        segment.data += item
+        segment.seqs.append(seq)
+        segment.ends.append(len(segment.data))
+        self._memory += len(item)
 
     def _open_segment(self, lane: Lane, seq: int) -> Segment:
         segments = self._lanes[lane]
         if not segments or segments[-1].data is None or segments[-1].size >= self.limits.segment:
             segments.append(Segment(SegmentName(lane, seq)))
         return segments[-1]
+
+    def _save_all(self, segments: Sequence[Segment]) -> list[Command]:
+        return [] if self.failing else [command for segment in segments for command in self._save(segment)]
 
     def _save(self, segment: Segment) -> list[Command]:
         if segment.data is None or segment.saved == segment.size:
@@ -293,10 +297,7 @@ class Journal:
         if not self.failing:
             return []
         self.failing = False
-        commands: list[Command] = []
-        for lane in self._lanes:
-            for segment in lane:
-                commands += self._save(segment)
+        commands = self._save_all([segment for lane in self._lanes for segment in lane])
         # Commands that a failed write leads to come behind these, so this mark does not outlast a failure.
         return [*commands, Mark(False)]
 

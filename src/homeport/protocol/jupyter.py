@@ -24,7 +24,7 @@ VERSION = "5.4"
 
 DELIMITER = b"<IDS|MSG>"
 
-# Below this, joining the four parts for one C call of HMAC is cheaper than feeding them one by one.
+# Up to this size of the content, joining the four parts for one C call of HMAC is cheaper than feeding them one by one.
 _JOIN_UP_TO = 64 * 1024
 
 
@@ -68,8 +68,12 @@ def split(frames: Sequence[bytes]) -> tuple[list[bytes], bytes, Parts]:
         ProtocolError: there is no delimiter, or fewer than four parts follow the signature.
     """
     # Behind a DEALER there are no identities, behind SUB one topic: the delimiter is nearly always at 0 or 1.
-    place = next((place for place, frame in enumerate(frames) if frame == DELIMITER), None)
-    if place is None:
+    place = 0
+    for frame in frames:
+        if frame == DELIMITER:
+            break
+        place += 1
+    else:
         raise ProtocolError("A Jupyter message has no <IDS|MSG> delimiter")
     if len(frames) < place + 6:
         raise ProtocolError(f"A Jupyter message has {len(frames) - place - 2} parts after its signature, not at least 4")
@@ -103,11 +107,11 @@ class Signer:
         """The signature of the first four parts, in hexadecimal; empty when there is no key. Buffers are not signed."""
         if not self._key:
             return b""
-        signed = parts[:4]
-        if sum(map(len, signed)) <= _JOIN_UP_TO:
-            return hmac.digest(self._key, b"".join(signed), self._digest).hex().encode()
+        header, parent, metadata, content = parts[:4]
+        if len(content) <= _JOIN_UP_TO:
+            return hmac.digest(self._key, b"".join((header, parent, metadata, content)), self._digest).hex().encode()
         mac = hmac.new(self._key, digestmod=self._digest)
-        for part in signed:
+        for part in (header, parent, metadata, content):
             mac.update(part)
         return mac.hexdigest().encode()
 

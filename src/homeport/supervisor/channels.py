@@ -9,8 +9,9 @@ receive *or a send* it may stay silent although there is something to read, so w
 Nothing is sent before iopub is open, or what the kernel says about it would be published to nobody: a new or adopted kernel's answers
 would seem lost. It is open with its first message (ipykernel greets each subscriber), or shortly after its handshake.
 
-Replies and input requests are handed on at once. While a kernel is busy, iopub is read at most every 5 ms: that makes batches of
-what would be single messages. Its reader is off the loop in the gap, or the loop would spin.
+Replies and input requests are handed on at once. While a kernel is busy, iopub is read at most every 5 ms, and under a steady flow every
+20 ms: that makes batches of what would be single messages. Its reader is off the loop in the gap, or the loop would spin. A reply ends
+the gap: nobody waits for the end of a run.
 """
 
 from __future__ import annotations
@@ -31,7 +32,11 @@ from homeport.protocol.supervisor import Channel
 log = logging.getLogger(__name__)
 
 GAP: Final = 0.005
-"""Seconds between two looks at iopub while the kernel is busy."""
+LONGEST_GAP: Final = 0.02
+"""Seconds between two looks at iopub while the kernel is busy: at first, and under a steady flow."""
+
+# So many messages in a gap are a flow.
+_FLOW = 4
 
 # Seconds from iopub's handshake until the kernel has surely taken note of the subscription that follows it.
 _SUBSCRIBED = 0.05
@@ -95,6 +100,7 @@ class KernelChannels:
         self._signer = Signer(connection.key.encode(), connection.signature_scheme)
         self._received = received
         self._gap: asyncio.TimerHandle | None = None
+        self._next_gap = GAP
         self._closed = False
         self._held: list[tuple[Channel, Parts]] | None = []
         self._sockets: dict[Channel, zmq.Socket[bytes]] = {}
@@ -157,6 +163,7 @@ class KernelChannels:
 
     def expect(self) -> None:
         """End the gap: what comes on iopub now is waited for."""
+        self._next_gap = GAP
         if self._gap is not None:
             self._gap.cancel()
             self._gap_over()
@@ -206,21 +213,33 @@ class KernelChannels:
         elif channel == "iopub":
             if relaxed:
                 self._loop.remove_reader(self._descriptors["iopub"])
-                self._gap = self._loop.call_later(GAP, self._gap_over)
+                self._begin_gap(len(messages))
         elif messages:
             # What belongs to a reply (the idle) follows it at once on iopub.
             self.expect()
 
+    def _begin_gap(self, messages: int) -> None:
+        self._gap = self._loop.call_later(self._next_gap, self._gap_over)
+        self._next_gap = min(2 * self._next_gap, LONGEST_GAP) if messages >= _FLOW else GAP
+
     def _gap_over(self) -> None:
         self._gap = None
-        self._loop.add_reader(self._descriptors["iopub"], self._ready, "iopub")
-        self._ready("iopub")
+        messages, more = self._take(self._iopub, "iopub")
+        relaxed = self._received(messages) if messages else False
+        if self._closed:
+            return
+        if relaxed and not more:
+            self._begin_gap(len(messages))
+        else:
+            self._loop.add_reader(self._descriptors["iopub"], self._ready, "iopub")
+            if more:
+                self._loop.call_soon(self._ready, "iopub")
 
     def _take(self, socket: zmq.Socket[bytes], channel: Channel) -> tuple[list[Received], bool]:
         """What has arrived, up to a limit, and whether there may be more."""
         messages: list[Received] = []
         size = 0
-        for _ in range(_MOST_MESSAGES):
+        while len(messages) < _MOST_MESSAGES and size < _MOST_BYTES:
             try:
                 frames = _receive(socket)
             except zmq.Again:
@@ -229,9 +248,8 @@ class KernelChannels:
                 messages.append(self._checked(channel, frames))
             except ProtocolError as error:
                 log.warning("A message on %s was thrown away: %s", channel, error.message)
-            size += sum(map(len, frames))
-            if size > _MOST_BYTES:
-                break
+            # The content and the buffers: the headers do not count.
+            size += sum(map(len, frames[5:]))
         return messages, True
 
     def _checked(self, channel: Channel, frames: list[bytes]) -> Received:

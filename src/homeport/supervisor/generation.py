@@ -153,7 +153,7 @@ class Generation:
         since = max(0, self._journal.last - 500)
         for item in self._items(since, streams=True):
             if isinstance(item, Entry):
-                self._counter.handle(Seen(item.header.msg_id, time.monotonic(), item.channel == "iopub"))
+                self._counter.handle(Seen([item.header.msg_id], time.monotonic(), item.channel == "iopub"))
         self._counter.adopt()
         if not self._counter.counts and self._requests.open:
             self.lost = True
@@ -258,10 +258,7 @@ class Generation:
         if self._counter.adopted and batch[0].channel == "iopub" and self._channels is not None:
             # Whether something is missing is judged at the first message on iopub; replies that have arrived are not missing.
             self._channels.drain_replies()
-        lost: list[Missed] = []
-        for message in batch:
-            lost += self._counter.handle(Seen(message.header.msg_id, now, message.channel == "iopub"))
-        self._note_missed(lost)
+        self._note_missed(self._counter.handle(Seen([message.header.msg_id for message in batch], now, batch[0].channel == "iopub")))
         self._append(batch)
         return self._requests.state == "busy" and not self._requests.awaiting_idle
 
