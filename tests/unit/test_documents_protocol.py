@@ -1,0 +1,71 @@
+"""Frames between a page and a document: round trips, and garbage."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pycrdt import Doc, Text
+
+from homeport.errors import ProtocolError
+from homeport.protocol import document as protocol
+
+numbers = st.integers(0, 2**53)
+states = st.dictionaries(st.text(max_size=5), st.none() | st.integers() | st.text(max_size=5), max_size=3).map(json.dumps)
+
+
+@given(st.binary(max_size=300))
+def test_sync_frames_round_trip(data: bytes) -> None:
+    assert protocol.parse(protocol.step1(data)) == protocol.Step1(data)
+    assert protocol.parse(protocol.step2(data)) == protocol.Update(data, step2=True)
+    assert protocol.parse(protocol.update(data)) == protocol.Update(data)
+
+
+@given(st.lists(st.builds(protocol.Presence, numbers, numbers, states), max_size=5))
+def test_awareness_round_trips(clients: list[protocol.Presence]) -> None:
+    assert protocol.parse(protocol.awareness(clients)) == protocol.Awareness(tuple(clients))
+
+
+def test_control_round_trips() -> None:
+    message = protocol.parse(protocol.control("run", id="1", runs=[["r", "ä"]]))
+    assert message == protocol.Control("run", {"op": "run", "id": "1", "runs": [["r", "ä"]]})
+
+
+@given(st.binary(max_size=200))
+def test_garbage_is_refused_or_understood_and_nothing_else(data: bytes) -> None:
+    try:
+        protocol.parse(data)
+    except ProtocolError as error:
+        assert error.message
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        b"",
+        b"\x02",
+        b"\x00\x03\x00",
+        b"\x00\x00\x05ab",
+        b"\x00\x00\x01ab",
+        b"\xff" * 12,
+        b"\x64[]",
+        b"\x64{}",
+        b"\x64nonsense",
+        b'\x64{"op": 1}',
+        protocol.awareness([protocol.Presence(1, 1, "no json")]),
+        protocol.awareness([protocol.Presence(1, 1, json.dumps("x" * 70000))]),
+    ],
+)
+def test_what_is_no_frame_is_refused(frame: bytes) -> None:
+    with pytest.raises(ProtocolError):
+        protocol.parse(frame)
+
+
+def test_state_vectors_and_updates_are_read_as_yjs_writes_them() -> None:
+    doc: Doc[Text] = Doc(client_id=300)
+    doc["t"] = text = Text("abc")
+    before = doc.get_state()
+    text += "d"
+    assert protocol.parse_state(before) == {300: 3}
+    assert protocol.parse_state(doc.get_state()) == {300: 4}
+    assert protocol.first_struct(doc.get_update(before)) == (300, 3)
