@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+
 from harness.desk import Desk
 from harness.server import stop_supervisor
 

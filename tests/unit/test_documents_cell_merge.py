@@ -1,5 +1,6 @@
 """The three-way merge by cell: nothing that somebody wrote is lost, nothing is doubled, what is clear is merged silently."""
 
+import itertools
 from dataclasses import replace
 
 from hypothesis import given
@@ -113,7 +114,7 @@ def test_new_cells_keep_their_place(triple: tuple[list[CellPrint], list[CellPrin
     moved = any([cell.id for cell in side if cell.id in kept] != kept for side in (ours, theirs))
     result = [cell.id.rstrip("'") for cell in carry_out(ours, theirs, merge(base, ours, theirs))]
     ids = [cell.id for cell in theirs]
-    for before, cell_id in zip(ids, ids[1:], strict=False):
+    for before, cell_id in itertools.pairwise(ids):
         if not moved and cell_id in "qr" and before in result:
             assert result.index(before) < result.index(cell_id)
 

@@ -198,7 +198,7 @@ def test_big_values_stand_as_references_that_any_viewer_can_show(blobs: Blobs) -
 
 
 def test_numbers_that_a_document_cannot_hold_go_to_the_store(blobs: Blobs) -> None:
-    exact = {"big": 2**60, "small": 1}
+    exact = {"big": 2**60 + 1, "small": 1}
     found = read(notebook(code(display(json=exact))), blobs)
     data = cast("Any", found.cells[0])["outputs"][0]["data"]
     assert BLOB in data
@@ -220,7 +220,7 @@ def test_a_long_stream_stands_as_head_and_tail(blobs: Blobs) -> None:
     )
     found = read(raw, blobs)
     output = cast("Any", found.cells[0])["outputs"][0]
-    assert len(output["text"]) < 40_000
+    assert len(output["text"]) < 70_000
     assert output["text"].startswith("line 0\n")
     assert output["text"].endswith("line 99999\n")
     assert output[STREAM]["lines"] == 100_000
@@ -315,9 +315,16 @@ def test_what_is_no_notebook_is_said(blobs: Blobs, raw: bytes, says: str) -> Non
     assert "x.ipynb" in caught.value.message
 
 
-@given(st.recursive(st.none() | st.integers() | st.text(max_size=3), lambda x: st.lists(x, max_size=3) | st.dictionaries(
-    st.sampled_from(["nbformat", "nbformat_minor", "metadata", "cells", "cell_type", "source", "outputs", "data", "output_type"]), x, max_size=4),
-    max_leaves=12))  # fmt: skip
+KEYS = ["nbformat", "nbformat_minor", "metadata", "cells", "cell_type", "source", "outputs", "data", "output_type"]
+
+
+@given(
+    st.recursive(
+        st.none() | st.integers() | st.text(max_size=3),
+        lambda x: st.lists(x, max_size=3) | st.dictionaries(st.sampled_from(KEYS), x, max_size=4),
+        max_leaves=12,
+    )
+)
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_anything_else_is_refused_in_our_words(blobs: Blobs, value: Any) -> None:
     if isinstance(value, dict):

@@ -1,5 +1,6 @@
 """Frames between a page and a document: round trips, and garbage."""
 
+import contextlib
 import json
 
 import pytest
@@ -33,10 +34,8 @@ def test_control_round_trips() -> None:
 
 @given(st.binary(max_size=200))
 def test_garbage_is_refused_or_understood_and_nothing_else(data: bytes) -> None:
-    try:
+    with contextlib.suppress(ProtocolError):
         protocol.parse(data)
-    except ProtocolError as error:
-        assert error.message
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,6 @@ COMMANDS = {
     "list": Command("list", "the servers that are running"),
     "stop": Command("stop", "stop a server; its kernels run on unless told otherwise"),
     "kernels": Command("kernels", "the kernels that are running, with their memory; or stop some of them"),
-    "run": Command("run", "run notebooks on a server and wait for them"),
     "config": Command("config", "what is in force, and where each value came from"),
     "supervisor": Command("supervisor", "the process that owns the kernels; started by the server when it is needed"),
 }

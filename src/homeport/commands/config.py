@@ -12,10 +12,18 @@ from homeport.errors import Conflict
 from homeport.options import GROUPS, Option, Settings, options, read_ip
 
 
+def make_parser() -> Parser:
+    """The command's own command line; it takes the options of ``homeport`` as they are."""
+    return Parser(
+        "homeport config",
+        "Show what is in force, and where each value came from. Takes the options of 'homeport', and shows what they would change.",
+    )
+
+
 def run(arguments: Sequence[str]) -> int:
     """Print the settings that ``homeport`` with the same arguments would have; exit status 0."""
     if list(arguments) in (["-h"], ["--help"]):
-        Parser("homeport config", "Show what is in force, given the options of 'homeport', and where each value came from.").print_help()
+        make_parser().print_help()
         return 0
 
     from homeport.commands.serve import read_command_line
