@@ -30,7 +30,26 @@ def test_two_lines_in_one_are_lost_and_foreign() -> None:
 
 
 def test_the_table_sums_what_was_lost_on_disk_and_on_the_page() -> None:
-    row = Row("a kill")
+    row = Row("the server goes", "a kill")
     row.add(times=3, disk=Count.of(text(1, 2), 3), page=Count.of(text(1, 2, 3, 3), 3), seconds=2)
     assert (row.times, row.expected, row.lost, row.doubled) == (3, 3, 1, 1)
     assert "a kill" in table([row])[2]
+
+
+def test_what_is_said_to_be_missing_is_not_lost_and_what_is_missing_elsewhere_is() -> None:
+    note = "[... 3 messages of the kernel left out: the kernel sent it when nobody could listen ...]\n"
+    count = Count.of(text(1, 2) + note + text(5, 6, 8), 8)
+    assert (count.seen, count.said, count.lost, count.foreign) == (5, 2, 1, 0)
+    assert not count.perfect
+    assert Count.of(text(1, 2) + note, 4).perfect, "the end may be missing, too"
+    assert not Count.of(text(1, 2) + note, 4).whole
+
+
+def test_anything_can_be_counted() -> None:
+    assert Count.of_items(["a", "b", "b", "x", "c"], ["a", "b", "c", "d"]) == Count(expected=4, seen=5, lost=1, doubled=1, foreign=1)
+    assert Count.of_items(["b", "a"], ["a", "b"]).foreign == 1
+
+
+def test_rows_stand_in_the_order_of_what_must_be_survived() -> None:
+    rows = [Row("compaction", "a day"), Row("the tab goes", "closed")]
+    assert [line.split(":")[0] for line in table(rows)[2:]] == ["| the tab goes", "| compaction"]
