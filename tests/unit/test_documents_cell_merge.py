@@ -6,7 +6,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from homeport.core.cell_merge import CellPrint, Step, align, merge
+from homeport.core.cell_merge import CellPrint, Step, align, merge, stages
 
 IDS = "abcdefgh"
 words = st.sampled_from("uvwxyz")
@@ -117,6 +117,21 @@ def test_new_cells_keep_their_place(triple: tuple[list[CellPrint], list[CellPrin
     for before, cell_id in itertools.pairwise(ids):
         if not moved and cell_id in "qr" and before in result:
             assert result.index(before) < result.index(cell_id)
+
+
+@given(triples(), st.integers(1, 3))
+def test_in_stages_the_result_is_the_same(triple: tuple[list[CellPrint], list[CellPrint], list[CellPrint]], size: int) -> None:
+    base, ours, theirs = triple
+    at_once = carry_out(ours, theirs, merge(base, ours, theirs))
+    before, now = base, ours
+    for after in stages(base, theirs, size):
+        changed = {cell.id: cell for cell in before}.items() ^ {cell.id: cell for cell in after}.items()
+        assert len({cell_id for cell_id, _ in changed}) <= size
+        now = carry_out(now, after, merge(before, now, after))
+        before = after
+    assert list(before) == theirs
+    assert {cell.id: cell for cell in now} == {cell.id: cell for cell in at_once}
+    assert len(now) == len(at_once)
 
 
 @given(sides(), st.data())

@@ -10,10 +10,12 @@ stays. New cells of both sides are kept. The order is the side's that moved cell
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, TypeVar
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,30 @@ def merge(base: Side, ours: Side, theirs: Side) -> list[Step]:
     return [step for cell_id in order for step in steps[cell_id]]
 
 
+def stages(base: Side, theirs: Side, size: int) -> Iterator[list[CellPrint]]:
+    """The way from ``base`` to ``theirs`` in steps of at most ``size`` cells, so that a big merge need not be done at once.
+
+    Each is to be merged with the one before as its base: as if the other program had saved all of them. The last is ``theirs``.
+    """
+    new = {cell.id: cell for cell in theirs}
+    now = list(base)
+    for batch in _batches([place for place, cell in enumerate(now) if new.get(cell.id, cell) != cell], size):
+        for place in batch:
+            now[place] = new[now[place].id]
+        yield list(now)
+    for batch in _batches([cell.id for cell in base if cell.id not in new], size):
+        gone = set(batch)
+        now = [cell for cell in now if cell.id not in gone]
+        yield list(now)
+    there = {cell.id for cell in now}
+    for batch in _batches([cell.id for cell in theirs if cell.id not in there], size):
+        there.update(batch)
+        now = [cell for cell in theirs if cell.id in there]
+        yield now
+    if now != [*theirs]:
+        yield [*theirs]
+
+
 def align(base: Side, theirs: Side, new_id: Callable[[], str]) -> list[CellPrint]:
     """``theirs`` with the ids of ``base``, for a file that has no ids of its own: found by content, then by place.
 
@@ -77,6 +103,10 @@ def align(base: Side, theirs: Side, new_id: Callable[[], str]) -> list[CellPrint
             known = base_from + offset < base_to
             named.append(CellPrint(base[base_from + offset].id if known else new_id(), cell.content, cell.results))
     return named
+
+
+def _batches(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    return (items[at : at + size] for at in range(0, len(items), size))
 
 
 def _cell(cell_id: str, base: CellPrint | None, ours: CellPrint | None, theirs: CellPrint | None) -> list[Step]:

@@ -126,12 +126,7 @@ class Encoder:
     async def snapshot(self) -> Snapshot:
         """The document at one moment: all cells of one turn of the loop, the one in which the last of them was read."""
         async with self._turn:
-            self._check_minor()
-            streaming: set[MirrorCell] = set()
-            while len(self._dirty - streaming) > 8:
-                self._encode_some(streaming)
-                await asyncio.sleep(0)
-            self._check_minor()
+            await self._settle()
             # From here to the first await below nothing else runs: this is the moment.
             head, version = self.head(), self.version
             cells = [cell for cell in self._room.mirror if cell.id]
@@ -147,6 +142,19 @@ class Encoder:
             self._encoded = now
             self._inline.used = sum(encoded.inline for encoded in now.values())
             return Snapshot([now[cell] for cell in cells], head, version)
+
+    async def settle(self) -> None:
+        """Serialise what changed, in slices: right afterwards :meth:`prints` costs little."""
+        async with self._turn:
+            await self._settle()
+
+    async def _settle(self) -> None:
+        self._check_minor()
+        streaming: set[MirrorCell] = set()
+        while len(self._dirty - streaming) > 8:
+            self._encode_some(streaming)
+            await asyncio.sleep(0)
+        self._check_minor()
 
     def prints(self) -> list[CellPrint]:
         """Digests of the cells now, without waiting: a long stream that changed since the last snapshot counts as changed."""

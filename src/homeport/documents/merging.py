@@ -40,7 +40,7 @@ def merge_into(
     # What runs is not over: its results are ours, whatever a file says.
     running = {cell.id: cell.results for cell in ours if room.run_state(cell.id) != "idle"}
     prints = [CellPrint(cell.id, cell.content, running.get(cell.id, cell.results)) for cell in prints]
-    steps = merge(base, ours, prints)
+    steps = _without_known(room, ours, prints, merge(base, ours, prints))
     if [step.id for step in steps] == [cell.id for cell in ours] and all(step.action == "keep" for step in steps):
         return 0
     with room.transaction("merge"):
@@ -49,6 +49,25 @@ def merge_into(
             if step.action == "take" and step.id in stayed:
                 _take(stayed[step.id], theirs[step.id], step)
     return sum(step.action == "conflict" for step in steps)
+
+
+def _without_known(room: Room, ours: Sequence[CellPrint], theirs: Sequence[CellPrint], steps: list[Step]) -> list[Step]:
+    """``steps`` without the conflict copies that stand there already: a merge that a crash cut short is done again."""
+    if all(step.action != "conflict" for step in steps):
+        return steps
+    contents = {cell.id: (cell.content, cell.results) for cell in ours}
+    known = {(conflict_of(cell.shared), *contents[cell.id]) for cell in room.mirror if cell.id in contents}
+    wanted = {cell.id: (cell.id, cell.content, cell.results) for cell in theirs}
+    return [step for step in steps if step.action != "conflict" or wanted[step.id] not in known]
+
+
+def conflict_of(cell: YCell) -> str:
+    """The id of the cell that ``cell`` is a conflict copy of; empty when it is none."""
+    metadata = cell.get("metadata")
+    ours = cast("Map[object]", metadata).get("homeport") if isinstance(metadata, Map) else None
+    conflict = cast("dict[str, JSON]", ours).get("conflict") if isinstance(ours, dict) else None
+    original = conflict.get("cell") if isinstance(conflict, dict) else None
+    return original if isinstance(original, str) else ""
 
 
 def merge_metadata(

@@ -7,14 +7,15 @@ of files that are renamed and deleted. All that leaves a document open or not is
 from __future__ import annotations
 
 import asyncio
+import gc
+import importlib
 import logging
 import sqlite3
+import sys
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
-
-import msgspec
 
 from homeport.core import paths
 from homeport.documents.blob_sweep import sweep
@@ -35,7 +36,6 @@ from homeport.documents.worker import Worker
 from homeport.documents.worker_main import too_large
 from homeport.errors import HomeportError, InvalidNotebook, NotFound, TooLarge
 from homeport.folders import Folders, private
-from homeport.protocol.document import JSON
 from homeport.stores.base import Store
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ log = logging.getLogger(__name__)
 
 MakeRunner: TypeAlias = Callable[[Room, History, str, Inline], Runs]
 
+_LATE = ("homeport.documents.runner", "watchfiles", "anyio._backends._asyncio")
 _TEND_EVERY = 5.0
 _SWEEP_EVERY = 600.0
 _RUNS_KEPT = 7 * 86400.0
@@ -174,6 +175,7 @@ class Documents:
         return await asyncio.shield(task)
 
     async def _start_document(self, path: str, file: Path) -> Document:
+        await asyncio.to_thread(_import_late)
         gone = await self._is_gone(path, file)
         row = await self.log.document(str(file), new_id(), new_id())
         lock = DocumentLock(self._state / "locks", row.id)
@@ -345,19 +347,21 @@ class Documents:
         document = self.get(path)
         return None if document is None else await document.saver.model()
 
-    async def replace(self, path: str, notebook: bytes | dict[str, JSON]) -> None:
+    async def replace(self, path: str, notebook: bytes | Path) -> None:
         """Merge a whole notebook into an open document (or one that is opened for it), cell by cell, and save.
 
         Args:
             path: the notebook.
-            notebook: as a file would hold it.
+            notebook: as a file would hold it; or a file, so that a big one does not pass through this process.
 
         Raises:
             InvalidNotebook: it is not a notebook.
             StoreFailed: it could not be saved; the document has it.
         """
-        raw = notebook if isinstance(notebook, bytes) else msgspec.json.encode(notebook)
-        found = await self._worker.read(raw, path)
+        if isinstance(notebook, bytes):
+            found = await self._worker.read(notebook, path)
+        else:
+            found, _ = await self._worker.open(notebook, path)
         document = await self.open(path)
         await document.saver.merge(found)
         await document.saver.save()
@@ -414,6 +418,16 @@ class Documents:
                 document.room.drop_notice("log")
             else:
                 _warn(document.room, failure)
+
+
+def _import_late() -> None:
+    """Import what an open document needs and a starting server does not, in a thread: the loop would stand still meanwhile."""
+    missing = [name for name in _LATE if name not in sys.modules]
+    for name in missing:
+        importlib.import_module(name)
+    if missing:
+        # As after the start: no collection is to look through what was imported.
+        gc.freeze()
 
 
 def _warn(room: Room, failure: str) -> None:

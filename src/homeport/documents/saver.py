@@ -19,7 +19,7 @@ from pathlib import Path
 import msgspec
 
 from homeport.core.backoff import Backoff
-from homeport.core.cell_merge import CellPrint, align
+from homeport.core.cell_merge import CellPrint, align, stages
 from homeport.documents.blobs import Blobs
 from homeport.documents.codec import Notebook
 from homeport.documents.encoder import Base, Encoder, Snapshot, metadata_digests
@@ -42,6 +42,8 @@ log = logging.getLogger(__name__)
 _RECOVERY_COPIES = 10
 _LOST = msgspec.json.encode("[this output is not kept any more]")
 _ATTEMPTS = 5
+_MERGED_AT_ONCE = 50
+"""Cells: some 20 ms."""
 
 
 class Saver:
@@ -300,7 +302,7 @@ class Saver:
     async def merge(self, notebook: Notebook) -> None:
         """Take in a whole notebook that did not come from the file: a client's PUT, a page with another history."""
         async with self._turn:
-            self._merge(notebook)
+            await self._merge(notebook)
 
     async def _merge_file(self) -> None:
         try:
@@ -316,20 +318,27 @@ class Saver:
             ) from error
         if digest == self._hash:
             return
-        prints = self._merge(notebook)
+        prints = await self._merge(notebook)
         self._hash, self._gone, self._error = digest, False, None
         self._base = Base(prints, metadata_digests(notebook.metadata), notebook.minor)
         self._room.record_saved(Saved(digest, self._base.encode()))
         log.info("%s was changed by another program; merged", self.path)
 
-    def _merge(self, notebook: Notebook) -> list[CellPrint]:
+    async def _merge(self, notebook: Notebook) -> list[CellPrint]:
         """Merge into the document; returns the digests of ``notebook`` under the ids that the document knows them by."""
         base, prints, cells = self._base, list(notebook.prints), notebook.cells
         if notebook.minor < 5 or base.minor < 5 or notebook.made_ids:
             prints = align(base.cells, prints, new_cell_id)
         theirs: dict[str, Cell] = {found.id: cell for found, cell in zip(prints, cells, strict=True)}
+        conflicts = 0
+        before: Sequence[CellPrint] = base.cells
+        for after in stages(before, prints, _MERGED_AT_ONCE):
+            await self._encoder.settle()
+            conflicts += merge_into(self._room, before, self._encoder.prints(), theirs, after)
+            before = after
+            # The pages' changes come in between; a big merge would hold them up for long.
+            await asyncio.sleep(0)
         head = self._encoder.head()
-        conflicts = merge_into(self._room, base.cells, self._encoder.prints(), theirs, prints)
         digests = metadata_digests(notebook.metadata)
         merge_metadata(self._room, base.metadata, head.digests(), notebook.metadata, digests)
         if notebook.minor != base.minor and head.minor == base.minor and not notebook.upgraded:

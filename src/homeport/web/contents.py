@@ -314,7 +314,7 @@ class Contents(ContentsHandler):
     async def _store(self, path: str, data: bytes | Path) -> None:
         if paths.is_notebook(path) and self.parts.documents.get(path) is not None:
             # Merged, as a change of the file from outside would be: nobody ever replaces an open document.
-            await self.parts.documents.replace(path, data if isinstance(data, bytes) else await asyncio.to_thread(data.read_bytes))
+            await self.parts.documents.replace(path, data)
         elif isinstance(data, bytes):
             await self.parts.store.write(path, data)
         else:

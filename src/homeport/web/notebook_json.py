@@ -16,6 +16,7 @@ from typing import Any, cast
 
 import msgspec
 
+from homeport.documents.blobs import is_json, is_split
 from homeport.errors import BadRequest, HomeportError, InvalidNotebook
 from homeport.protocol.rest import ContentsType, SaveContents
 
@@ -35,7 +36,7 @@ def for_api(raw: bytes, name: str) -> bytes:
     notebook = parse(raw, name)
     if notebook["nbformat"] < _NEWEST:
         notebook = _upgraded(notebook, name)
-    _each_text(notebook, _joined)
+    _each_text(notebook, _joined, lambda mime: not is_json(mime))
     return msgspec.json.encode(notebook)
 
 
@@ -48,7 +49,7 @@ def for_file(content: bytes, name: str) -> bytes:
     notebook = parse(content, name)
     if notebook["nbformat"] < _NEWEST:
         notebook = _upgraded(notebook, name)
-    _each_text(notebook, _split)
+    _each_text(notebook, _split, is_split)
     notebook.get("metadata", {}).pop("signature", None)
     for cell in notebook["cells"]:
         metadata = cell.get("metadata")
@@ -111,19 +112,14 @@ def _split(value: object) -> object:
     return value.splitlines(keepends=True) if isinstance(value, str) else value
 
 
-def _is_json_mime(mime: str) -> bool:
-    kind = mime.partition(";")[0]
-    return kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
-
-
-def _each_text(notebook: Mapping[str, Any], change: Callable[[object], object]) -> None:
-    """Apply ``change`` wherever nbformat has a text of several lines."""
+def _each_text(notebook: Mapping[str, Any], change: Callable[[object], object], wanted: Callable[[str], bool]) -> None:
+    """Apply ``change`` wherever nbformat has a text of several lines, in MIME bundles to the types that are ``wanted``."""
     for cell in notebook["cells"]:
         if "source" in cell:
             cell["source"] = change(cell["source"])
         attachments = cast("dict[str, dict[str, Any]]", cell.get("attachments") or {})
         for bundle in attachments.values():
-            _each_mime(bundle, change)
+            _each_mime(bundle, change, wanted)
         for output in cell.get("outputs") or ():
             if not isinstance(output, dict):
                 continue
@@ -131,12 +127,12 @@ def _each_text(notebook: Mapping[str, Any], change: Callable[[object], object]) 
             if fields.get("output_type") == "stream":
                 fields["text"] = change(fields.get("text", ""))
             elif isinstance(fields.get("data"), dict):
-                _each_mime(fields["data"], change)
+                _each_mime(fields["data"], change, wanted)
 
 
-def _each_mime(bundle: dict[str, Any], change: Callable[[object], object]) -> None:
+def _each_mime(bundle: dict[str, Any], change: Callable[[object], object], wanted: Callable[[str], bool]) -> None:
     for mime, value in bundle.items():
-        if not _is_json_mime(mime):
+        if wanted(mime):
             bundle[mime] = change(value)
 
 

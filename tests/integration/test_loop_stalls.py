@@ -1,0 +1,173 @@
+"""The event loop never stands still for long: not at the first notebook, and not while a big one is read, edited and written."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import os
+import random
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest_asyncio
+import requests
+
+from harness import notebooks
+from harness.document_client import OpenDocument
+from harness.heartbeat import Heartbeat
+from harness.server import Server
+
+LONGEST_MS = 50.0
+"""What is allowed, on top of what this machine takes away from everybody at the same time."""
+
+
+class Stalls:
+    """Asks the server for its longest stall, and holds it against the machine's."""
+
+    def __init__(self, server: Server, beat: Heartbeat) -> None:
+        self._server, self._beat = server, beat
+
+    async def _longest(self) -> float:
+        answer = await rest(self._server, "GET", "api/status?reset_stall=1")
+        return answer.json()["homeport"]["longest_stall_ms"]
+
+    async def forget(self) -> None:
+        """Begin anew."""
+        await self._longest()
+        await self._beat.longest()
+
+    async def check(self, what: str) -> None:
+        """Fail when the loop stood still for too long since the last call."""
+        stall, machine = await self._longest(), await self._beat.longest() * 1000
+        print(f"{what}: the loop stood still for {stall:.0f} ms at most, the machine for {machine:.0f} ms")
+        assert stall <= LONGEST_MS + machine, f"{what}: the loop stood still for {stall} ms; this machine is late by {machine:.0f} ms"
+
+
+async def rest(server: Server, method: str, path: str, **arguments: Any) -> requests.Response:
+    """One request; raises for an error."""
+    answer = await asyncio.to_thread(requests.request, method, server.url + path, headers=server.headers, timeout=120, **arguments)
+    answer.raise_for_status()
+    return answer
+
+
+@pytest_asyncio.fixture
+async def stalls(server: Server) -> AsyncIterator[Stalls]:
+    async with Heartbeat() as beat:
+        found = Stalls(server, beat)
+        await found.forget()
+        yield found
+
+
+def big_notebook(path: Path, megabytes: int = 30) -> None:
+    """Images of all sizes, tables, long texts and a thousand small cells."""
+    draw = random.Random(7)
+    cells: list[dict[str, Any]] = []
+
+    def code(source: str, *outputs: dict[str, Any]) -> None:
+        number = len(cells)
+        cell = {"cell_type": "code", "id": f"c{number}", "metadata": {}, "execution_count": number, "outputs": list(outputs)}
+        cells.append({**cell, "source": source.splitlines(keepends=True)})
+
+    for _ in range(1000):
+        text = [f"line {line}: {draw.random()}\n" for line in range(20)]
+        code("x = 1\nprint(x)\n", {"output_type": "stream", "name": "stdout", "text": text})
+    for _ in range(20):
+        rows = ["<table>\n", *(f"<tr><td>{draw.random()}</td><td>é {row}</td></tr>\n" for row in range(4000)), "</table>\n"]
+        code("table", {"output_type": "display_data", "data": {"text/html": rows, "text/plain": ["a table"]}, "metadata": {}})
+    plot = {"data": [{"x": [draw.random() for _ in range(20_000)], "type": "scatter"}], "layout": {}}
+    code("plot", {"output_type": "display_data", "data": {"application/vnd.plotly.v1+json": plot}, "metadata": {}})
+    code("log", {"output_type": "stream", "name": "stdout", "text": [f"{line} {draw.random()}\n" for line in range(100_000)]})
+    size = sum(len(json.dumps(cell)) for cell in cells)
+    while size < megabytes * 1_000_000:
+        image = base64.b64encode(draw.randbytes(draw.choice((20_000, 200_000, 1_500_000)))).decode()
+        size += len(image)
+        code("plot()", {"output_type": "display_data", "data": {"image/png": image, "text/plain": ["<Figure>"]}, "metadata": {}})
+    notebook = {"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+    path.write_text(json.dumps(notebook, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+
+
+async def test_the_first_notebook(server: Server, stalls: Stalls, open_document: OpenDocument) -> None:
+    notebooks.write(server.root / "first.ipynb", "print('hello')")
+    page = await open_document(server, "first.ipynb")
+    await stalls.check("the first notebook is opened")
+    page.insert(1, "x = 1")
+    await page.committed()
+    await page.operate("save")
+    await stalls.check("it is edited and saved")
+    await page.run()
+    await page.idle()
+    await stalls.check("it runs, with the first kernel")
+
+
+async def test_thirty_megabytes_in_a_page(server: Server, stalls: Stalls, open_document: OpenDocument) -> None:
+    file = server.root / "big.ipynb"
+    await asyncio.to_thread(big_notebook, file)
+    before = await asyncio.to_thread(notebooks.read, file)
+    page = await open_document(server, "big.ipynb")
+    await stalls.check("it is opened")
+    page.insert(0, "first = 1")
+    await page.committed()
+    await page.operate("save")
+    await stalls.check("it is edited and saved")
+    with page.doc.transaction(origin="test"):
+        for number in range(1, 201):
+            page.cells[number]["source"] += "# edited\n"
+    await page.committed()
+    await page.operate("save")
+    await stalls.check("two hundred cells are edited and saved")
+    after = await asyncio.to_thread(notebooks.read, file)
+    assert [cell["outputs"] for cell in after["cells"][1:]] == [cell["outputs"] for cell in before["cells"]]
+    await page.close()
+    second = await open_document(server, "big.ipynb")
+    assert second.source(0) == "first = 1"
+    await stalls.check("another page opens it")
+
+
+async def test_thirty_megabytes_from_the_log(server: Server, stalls: Stalls, open_document: OpenDocument) -> None:
+    await asyncio.to_thread(big_notebook, server.root / "big.ipynb")
+    page = await open_document(server, "big.ipynb")
+    page.insert(0, "first = 1")
+    await page.committed()
+    await page.close()
+    await server.restart()
+    await stalls.forget()
+    page = await open_document(server, "big.ipynb")
+    await page.operate("save")
+    await stalls.check("it is opened from what the log holds, and saved")
+
+
+async def test_thirty_megabytes_changed_by_another_program(server: Server, stalls: Stalls, open_document: OpenDocument) -> None:
+    file = server.root / "big.ipynb"
+    await asyncio.to_thread(big_notebook, file)
+    page = await open_document(server, "big.ipynb")
+    notebook = await asyncio.to_thread(notebooks.read, file)
+    for cell in notebook["cells"][:500]:
+        cell["source"] = ["changed"]
+    new = file.with_suffix(".new")
+    new.write_text(json.dumps(notebook, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+    await stalls.forget()
+    os.replace(new, file)
+    await page.until(lambda: page.source(499) == "changed", "the change of the file")
+    await stalls.check("another program's change is merged")
+
+
+async def test_thirty_megabytes_over_rest(server: Server, stalls: Stalls, open_document: OpenDocument) -> None:
+    await asyncio.to_thread(big_notebook, server.root / "big.ipynb")
+    model = (await rest(server, "GET", "api/contents/big.ipynb")).json()
+    await stalls.check("a closed notebook is read over REST")
+    body = json.dumps({"type": "notebook", "format": "json", "content": model["content"]}).encode()
+    await rest(server, "PUT", "api/contents/copy.ipynb", data=body)
+    await stalls.check("it is written over REST")
+    assert notebooks.read(server.root / "copy.ipynb")["cells"] == notebooks.read(server.root / "big.ipynb")["cells"]
+    page = await open_document(server, "big.ipynb")
+    await stalls.forget()
+    open_model = (await rest(server, "GET", "api/contents/big.ipynb")).json()
+    await stalls.check("an open notebook is read over REST")
+    assert [cell["id"] for cell in open_model["content"]["cells"]] == [cell["id"] for cell in model["content"]["cells"]]
+    open_model["content"]["cells"][0]["source"] = "changed = 1"
+    body = json.dumps({"type": "notebook", "format": "json", "content": open_model["content"]}).encode()
+    await rest(server, "PUT", "api/contents/big.ipynb", data=body)
+    await page.until(lambda: page.source(0) == "changed = 1", "the change over REST")
+    await stalls.check("an open notebook is written over REST")
