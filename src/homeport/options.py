@@ -8,8 +8,6 @@ plain values to :func:`resolve`, which checks them and says where each came from
 from __future__ import annotations
 
 import dataclasses
-import os
-import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -17,6 +15,22 @@ from pathlib import Path
 from typing import TypeVar
 
 from homeport.errors import BadRequest
+from homeport.option_values import (
+    one_of,
+    read_base_url,
+    read_count,
+    read_duration,
+    read_file,
+    read_folder,
+    read_ip,
+    read_names,
+    read_password_hash,
+    read_port,
+    read_proxies,
+    read_size,
+    read_text,
+    read_yes_no,
+)
 
 T = TypeVar("T")
 
@@ -68,119 +82,6 @@ class Option:
     def config_keys(self) -> tuple[str, ...]:
         """Every key that sets this option in a configuration file; the first is Homeport's own."""
         return (f"Homeport.{self.name}", *self.server_app, *self.notebook_app)
-
-
-# -- What a value may be ---------------------------------------------------------------------------------------------
-
-
-def read_text(value: object) -> str:
-    """Any text."""
-    if not isinstance(value, str):
-        raise ValueError("a text is wanted")  # readers have one kind of error
-    return value
-
-
-def read_yes_no(value: object) -> bool:
-    """True or false, or one of the words people use for them."""
-    words = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
-    if isinstance(value, bool):
-        return value
-    if isinstance(value, str) and value.strip().lower() in words:
-        return words[value.strip().lower()]
-    raise ValueError("yes or no is wanted")
-
-
-def _integer(value: object, low: int, high: int | None = None) -> int:
-    try:
-        number = int(value) if isinstance(value, (int, str)) and not isinstance(value, bool) else None
-    except ValueError:
-        number = None
-    if number is None or number < low or (high is not None and number > high):
-        raise ValueError(f"a whole number from {low} {'up' if high is None else f'to {high}'} is wanted")
-    return number
-
-
-def read_port(value: object) -> int:
-    """A TCP port; 0 lets the system choose."""
-    return _integer(value, 0, 65535)
-
-
-def read_count(value: object) -> int:
-    """A whole number, 0 or more."""
-    return _integer(value, 0)
-
-
-_DURATION_UNITS = {"": 1.0, "s": 1.0, "sec": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]*)")
-
-
-def read_duration(value: object) -> float | None:
-    """Seconds, from ``90``, ``30min``, ``2h``, ``1h30m`` or ``1d``; None for ``off``, ``none`` and 0."""
-    if value is None:
-        return None
-    text = str(value).strip().lower()
-    if text in {"off", "none", "never", ""}:
-        return None
-    parts = _DURATION.findall(text)
-    if isinstance(value, bool) or _DURATION.sub("", text).strip() or not parts or any(unit not in _DURATION_UNITS for _, unit in parts):
-        raise ValueError("a duration such as 90, 30min, 2h or 1d is wanted, or off")
-    return sum(float(number) * _DURATION_UNITS[unit] for number, unit in parts) or None
-
-
-_SIZE_UNITS = {"": 1, "b": 1} | {letter + tail: 1024 ** (power + 1) for power, letter in enumerate("kmgt") for tail in ("", "b", "ib")}
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]*)")
-
-
-def read_size(value: object) -> int:
-    """Bytes, from ``500000``, ``64k``, ``10M``, ``10MiB`` or ``1GB``; each unit is 1,024 of the one before."""
-    match = _SIZE.fullmatch(str(value).strip().lower())
-    if isinstance(value, bool) or not match or match[2] not in _SIZE_UNITS:
-        raise ValueError("a size such as 500000, 64k or 10MiB is wanted")
-    return int(float(match[1]) * _SIZE_UNITS[match[2]])
-
-
-def read_folder(value: object) -> Path:
-    """A path; ``~`` and environment variables are filled in, and it is made absolute."""
-    if not isinstance(value, (str, Path)) or not str(value):
-        raise ValueError("a folder is wanted")
-    if "\0" in str(value):
-        raise ValueError("a path cannot hold a NUL character")
-    return Path(os.path.abspath(os.path.expanduser(os.path.expandvars(str(value)))))
-
-
-def read_base_url(value: object) -> str:
-    """A URL path, given back with one slash at both ends."""
-    if not isinstance(value, str) or not re.fullmatch(r"[\w/.~%@:+-]*", value) or ".." in value.split("/"):
-        raise ValueError("a path such as /jupyter/ is wanted")
-    inner = "/".join(part for part in value.split("/") if part)
-    return f"/{inner}/" if inner else "/"
-
-
-def read_names(value: object) -> tuple[str, ...]:
-    """Several names: a list, or one text with commas between them."""
-    if isinstance(value, str):
-        return tuple(name.strip() for name in value.split(",") if name.strip())
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return tuple(str(name) for name in value)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
-    raise ValueError("a list of names is wanted")
-
-
-def read_ip(value: object) -> str:
-    """An address or host name to listen on; ``*`` and the empty text mean all addresses, given back as ``""``."""
-    text = read_text(value).strip()
-    return "" if text == "*" else text
-
-
-def one_of(*words: str) -> Callable[[object], str]:
-    """A reader that takes one of ``words``, whatever its case."""
-
-    def read(value: object) -> str:
-        text = str(value).strip().lower()
-        if text not in words:
-            raise ValueError(f"one of {', '.join(words)} is wanted")
-        return text
-
-    return read
 
 
 # -- The table -------------------------------------------------------------------------------------------------------
@@ -248,8 +149,32 @@ class Settings:
         server_app=("ServerApp.base_url",), notebook_app=("NotebookApp.base_url",),
     )  # fmt: skip
     trusted_proxies: tuple[str, ...] = _row(
-        ("127.0.0.1", "::1"), read_names, "--trusted-proxies", group="network", metavar="ADDRESSES",
-        help="addresses or networks of the proxies whose X-Forwarded headers count, with commas between them",
+        ("127.0.0.1", "::1"), read_proxies, "--trusted-proxies", group="network", metavar="ADDRESSES",
+        help="addresses or networks of the proxies whose X-Forwarded headers count, with commas between them; when this is given and "
+        "nothing else encrypts, requests from elsewhere are refused",
+    )  # fmt: skip
+    public: bool = _row(
+        False, read_yes_no, "--public", group="network",
+        help="serve to everybody who knows the password, safely: asks for a password once, makes a certificate, listens on all addresses",
+    )  # fmt: skip
+    names: tuple[str, ...] = _row(
+        (), read_names, "--names", group="network", metavar="NAMES",
+        help="host names and addresses under which others know this machine, the main one first, with commas between them: for printed "
+        "addresses, and for the certificate of --public; found out when none are given",
+    )  # fmt: skip
+    certfile: Path | None = _row(  # noqa: RUF009  # a Path cannot be changed
+        None, read_file, "--certfile", group="network", metavar="FILE",
+        help="serve https with this certificate (PEM); a renewed file is picked up while the server runs",
+        server_app=("ServerApp.certfile",), notebook_app=("NotebookApp.certfile", "LabApp.certfile"),
+    )  # fmt: skip
+    keyfile: Path | None = _row(  # noqa: RUF009  # a Path cannot be changed
+        None, read_file, "--keyfile", group="network", metavar="FILE",
+        help="the certificate's private key; not needed when it stands in the same file",
+        server_app=("ServerApp.keyfile",), notebook_app=("NotebookApp.keyfile", "LabApp.keyfile"),
+    )  # fmt: skip
+    insecure: bool = _row(
+        False, read_yes_no, "--insecure", group="network",
+        help="listen beyond this machine although nothing encrypts: everybody on the way can read passwords and notebooks",
     )  # fmt: skip
     token: str | None = _row(
         None, read_text, "--token", group="access", metavar="TOKEN", is_secret=True,
@@ -257,6 +182,24 @@ class Settings:
         "since other users of this machine can read command lines; an empty one asks for no token",
         server_app=("IdentityProvider.token", "ServerApp.token"), notebook_app=("NotebookApp.token",),
         environment=("HOMEPORT_TOKEN", "JUPYTER_TOKEN"),
+    )  # fmt: skip
+    password: str = _row(
+        "", read_password_hash, group="access", is_secret=True, metavar="HASH",
+        help="the hash of the password that lets in, as 'homeport passwd' prints it; 'homeport password' writes it to a configuration file",
+        server_app=("PasswordIdentityProvider.hashed_password", "ServerApp.password"), notebook_app=("NotebookApp.password",),
+        environment=("HOMEPORT_PASSWORD_HASH",),
+    )  # fmt: skip
+    password_file: Path | None = _row(  # noqa: RUF009  # a Path cannot be changed
+        None, read_file, "--password-file", group="access", metavar="FILE", environment=("HOMEPORT_PASSWORD_FILE",),
+        help="a file that holds the hash of the password, such as a container's secret; counts before a hash in a configuration file",
+    )  # fmt: skip
+    login_idle: float | None = _row(
+        7 * 86400.0, read_duration, "--login-idle", group="access", metavar="DURATION",
+        help="a browser has to log in again when it has not been seen for so long",
+    )  # fmt: skip
+    login_lifetime: float | None = _row(
+        30 * 86400.0, read_duration, "--login-lifetime", group="access", metavar="DURATION",
+        help="a browser has to log in again after so long, however much it is used",
     )  # fmt: skip
     allow_origin: str = _row(
         "", read_text, "--allow-origin", group="access", metavar="ORIGIN",
@@ -335,86 +278,6 @@ class Settings:
         return 1 if self.given("port") and not self.given("port_retries") else 1 + self.port_retries
 
 
-WITHOUT_MEANING = {
-    **{
-        f"{section}.{name}": reason
-        for section in ("ServerApp", "NotebookApp", "LabApp")
-        for name, reason in {
-            "jpserver_extensions": "Homeport loads no server extensions",
-            "nbserver_extensions": "Homeport loads no server extensions",
-            "server_extensions": "Homeport loads no server extensions",
-            "contents_manager_class": "files are served by Homeport's own store",
-            "kernel_manager_class": "kernels belong to Homeport's supervisor, so that they outlive the server",
-            "session_manager_class": "sessions are kept by Homeport itself",
-            "login_handler_class": "logins are Homeport's own",
-            "logout_handler_class": "logins are Homeport's own",
-            "iopub_data_rate_limit": "output is never dropped for its rate; --stream-limit bounds what a cell keeps",
-            "iopub_msg_rate_limit": "output is never dropped for its rate; --stream-limit bounds what a cell keeps",
-            "rate_limit_window": "output is never dropped for its rate; --stream-limit bounds what a cell keeps",
-            "enable_mathjax": "mathematics is drawn by KaTeX, which comes with Homeport",
-            "mathjax_url": "mathematics is drawn by KaTeX, which comes with Homeport",
-            "mathjax_config": "mathematics is drawn by KaTeX, which comes with Homeport",
-            "tornado_settings": "the web server's settings are Homeport's own",
-            "webapp_settings": "static files lie below base_url by themselves",
-            "websocket_compression_options": "compression is chosen by Homeport itself",
-            "ws_ping_interval": "links are watched by Homeport itself",
-            "ws_ping_timeout": "links are watched by Homeport itself",
-            "disable_check_xsrf": "cross-site requests are always refused",
-            "cookie_secret_file": "the secret lies in Homeport's state folder",
-            "cookie_secret": "the secret lies in Homeport's state folder",
-            "pylab": "say '%matplotlib inline' in the notebook",
-        }.items()
-    },
-    "MappingKernelManager.cull_idle_timeout": "--idle-shutdown stops idle kernels",
-    "MappingKernelManager.cull_interval": "--idle-shutdown stops idle kernels",
-    "MappingKernelManager.cull_connected": "--idle-shutdown counts a kernel that is looked at as not idle",
-    "MappingKernelManager.cull_busy": "a kernel that runs is never idle",
-    "FileContentsManager.use_atomic_writing": "files are always written atomically",
-    "NotebookNotary.db_file": "what a notebook shows is safe without signatures",
-}
-"""Keys of Jupyter's configuration that count for nothing here, with the reason."""
-
-FOREIGN_SECTIONS = frozenset(
-    {
-        "Application",
-        "BaseIPythonApplication",
-        "Completer",
-        "ConnectionFileMixin",
-        "ExecutePreprocessor",
-        "Exporter",
-        "HTMLExporter",
-        "HistoryAccessor",
-        "HistoryManager",
-        "IPCompleter",
-        "IPKernelApp",
-        "IPythonKernel",
-        "InlineBackend",
-        "InteractiveShell",
-        "InteractiveShellApp",
-        "JupyterApp",
-        "JupyterConsoleApp",
-        "KernelManager",
-        "KernelSpecManager",
-        "LatexExporter",
-        "LoggingMagics",
-        "NbConvertApp",
-        "NbConvertBase",
-        "ProfileDir",
-        "PylabMagics",
-        "ScriptMagics",
-        "Session",
-        "SlidesExporter",
-        "StoreMagics",
-        "TemplateExporter",
-        "TerminalIPythonApp",
-        "TerminalInteractiveShell",
-        "ZMQInteractiveShell",
-        "ZMQTerminalIPythonApp",
-    }
-)
-"""Sections that other programs read from the same files; Homeport says nothing about them."""
-
-
 @cache
 def options() -> tuple[Option, ...]:
     """The rows of the table, in the order of :class:`Settings`."""
@@ -455,7 +318,7 @@ def resolve(layers: Iterable[Layer]) -> Settings:
                 values[name] = option.read(given)
             except ValueError as error:
                 shown = "" if option.is_secret else f" {given!r}"
-                flag = (option.flags or option.off_flags)[0]
+                flag = (*option.flags, *option.off_flags, option.config_keys[0])[0]
                 message = f"{flag} cannot be{shown}: {error} ({layer.source})"
                 raise BadOption(message, option=option.name, source=layer.source) from None
             sources[name] = layer.source

@@ -7,22 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from homeport.options import (
-    GROUPS,
-    BadOption,
-    Layer,
-    Settings,
-    environment_layers,
-    options,
-    read_base_url,
-    read_duration,
-    read_folder,
-    read_ip,
-    read_names,
-    read_size,
-    read_yes_no,
-    resolve,
-)
+from homeport.option_values import read_base_url, read_duration, read_folder, read_ip, read_names, read_size, read_yes_no
+from homeport.options import GROUPS, BadOption, Layer, Settings, environment_layers, options, resolve
 
 
 def test_every_field_of_settings_is_a_row() -> None:
@@ -35,7 +21,7 @@ def test_every_row_has_help_a_group_and_a_flag() -> None:
         assert option.help, option.name
         assert not option.help.endswith("."), option.name
         assert option.group in GROUPS, option.name
-        assert option.flags or option.off_flags, option.name
+        assert option.flags or option.off_flags or option.is_secret, option.name
         assert option.is_switch or option.metavar, option.name
 
 

@@ -10,7 +10,8 @@ import hashlib
 import hmac
 from dataclasses import dataclass
 
-_OLD_ALGORITHMS = frozenset({"sha1", "sha224", "sha256", "sha384", "sha512", "md5"})
+from homeport.option_values import HEX_DIGITS, read_password_hash
+
 _PREFIX = "argon2:"
 
 
@@ -31,10 +32,10 @@ def hash_password(password: str) -> str:
 
 def is_hash(text: str) -> bool:
     """Whether ``text`` has the form of a hash, rather than being somebody's password in the wrong place."""
-    if text.startswith(_PREFIX):
-        return text.startswith(_PREFIX + "$argon2")
-    parts = text.split(":")
-    return len(parts) == 3 and parts[0] in _OLD_ALGORITHMS and len(parts[2]) == hashlib.new(parts[0], usedforsecurity=False).digest_size * 2
+    try:
+        return bool(read_password_hash(text)) and text == text.strip()
+    except ValueError:
+        return False
 
 
 def check_password(hashed: str, password: str) -> Verdict:
@@ -47,7 +48,7 @@ def check_password(hashed: str, password: str) -> Verdict:
         return _check_argon2(hashed.removeprefix(_PREFIX), password)
     algorithm, _, rest = hashed.partition(":")
     salt, _, digest = rest.partition(":")
-    if algorithm not in _OLD_ALGORITHMS or not digest:
+    if algorithm not in HEX_DIGITS or not digest:
         return Verdict(False)
     found = hashlib.new(algorithm, password.encode() + salt.encode(), usedforsecurity=False).hexdigest()
     return Verdict(hmac.compare_digest(found, digest.lower()), outdated=True)

@@ -72,6 +72,8 @@ def _add(group: argparse._ArgumentGroup, row: Option) -> None:  # pyright: ignor
         if row.off_flags:
             group.add_argument(*row.off_flags, dest=row.name, action="store_const", const=False, default=argparse.SUPPRESS, help=words)
         return
+    if not row.flags:
+        return  # for configuration files and variables only
     # Choices are checked by the table's reader, whose message says more than argparse's.
     metavar = "|".join(row.choices) or row.metavar
     group.add_argument(*row.flags, dest=row.name, metavar=metavar, default=argparse.SUPPRESS, help=words + default)

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from homeport.commands.arguments import Parser
 from homeport.errors import Conflict
-from homeport.options import GROUPS, Option, Settings, options, read_ip
+from homeport.option_values import read_ip
+from homeport.options import GROUPS, Option, Settings, options
 
 
 def make_parser() -> Parser:

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from homeport.errors import BadRequest, NotFound
-from homeport.options import FOREIGN_SECTIONS, WITHOUT_MEANING, Layer, Option, options
+from homeport.foreign_options import FOREIGN_SECTIONS, WITHOUT_MEANING
+from homeport.options import Layer, Option, options
 
 if TYPE_CHECKING:
     from traitlets.config import Config

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from homeport.commands.arguments import Parser
-from homeport.options import BadOption, read_duration
+from homeport.option_values import read_duration
+from homeport.options import BadOption
 
 _LINGER = 60.0
 
