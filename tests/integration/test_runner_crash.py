@@ -16,10 +16,10 @@ import pytest_asyncio
 from harness.desk import Desk
 from harness.server import stop_supervisor
 
-LINES = 10_000
+LINES = 15_000
 CELLS = [
     "import time\nran = open('ran', 'a')",
-    f"for n in range(1, {LINES} + 1):\n    print(n)\n    if n % 20 == 0: time.sleep(0.008)",
+    f"for n in range(1, {LINES} + 1):\n    print(n)\n    if n % 30 == 0: time.sleep(0.008)",
     "ran.write('x'); ran.flush()\nfrom IPython.display import display\nh = display('0', display_id='d')",
     "for n in range(100):\n    h.update(str(n)); print(f'{n}%', end='\\r', flush=True); time.sleep(0.01)",
     "ran.write('y'); ran.flush(); len(open('ran').read())",

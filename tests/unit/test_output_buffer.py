@@ -14,6 +14,7 @@ from homeport.core.coalesce import Line, StreamLimits
 from homeport.core.output_buffer import STREAM_KEY, Output, OutputBuffer, OutputLimits, Patch
 
 FREE = OutputLimits()
+LONG = OutputLimits(stream=StreamLimits(head=20, tail=20))
 TIGHT = OutputLimits(stream=StreamLimits(head=20, tail=20, kept=200), small_stream=8, shown=100, outputs=5, last=3)
 
 
@@ -171,6 +172,45 @@ def test_a_person_clears_a_running_cell(steps: list[tuple[Any, ...]], where: int
     document.flush(buffer)
     assert [output["output_type"] for output in document.outputs] == ["stream"]
     assert document.outputs[0]["text"].endswith("after\n")
+
+
+def test_a_progress_bar_goes_on_after_a_person_cleared_it() -> None:
+    document = Document()
+    buffer = play([("stream", "stdout", "10%\r")], FREE, document)
+    document.outputs = []
+    buffer.stream("stdout", "20%\r")
+    document.flush(buffer)
+    buffer.stream("stdout", "30%\n")
+    document.flush(buffer)
+    assert [output["text"] for output in document.outputs] == ["30%\n"]
+
+
+@settings(max_examples=300)
+@given(_steps, st.lists(st.tuples(st.sampled_from(["stdout", "stderr"]), st.booleans(), st.booleans()), min_size=1, max_size=9))
+def test_all_that_comes_after_a_person_cleared_is_there_once(steps: list[tuple[Any, ...]], after: list[tuple[str, bool, bool]]) -> None:
+    document = Document()
+    buffer = play(steps, LONG, document)
+    buffer.stream(after[0][0], "shown\n")
+    document.flush(buffer)
+    document.outputs = []
+    for number, (name, show, flush) in enumerate(after):
+        buffer.stream(name, f"<{number}>\n")
+        if show:
+            buffer.add(shown("x"))
+        if flush:
+            document.flush(buffer)
+    document.flush(buffer)
+    text = "".join(whole(document, output) for output in document.outputs)
+    assert [text.count(f"<{number}>") for number in range(len(after))] == [1] * len(after)
+    assert "shown" not in text
+
+
+def whole(document: Document, output: Output) -> str:
+    """The text of an output as the file has it."""
+    long = output.get(STREAM_KEY)
+    if long is None:
+        return output.get("text", "")
+    return "".join(document.stored[long["key"]]) + output["text"][len(output["text"]) - long["rest"] :]
 
 
 def test_a_cell_moved_with_old_outputs_is_put_right() -> None:

@@ -272,14 +272,13 @@ class StreamText:
         self._length, self._lines, self._size = state["length"], state["lines"], state["size"]
         self._stored_size, self._stored_length, self._stored_lines = state["stored"]
         self._full = state["full"]
+        self._written = (self._length, line)
         if state["head"] is None:
             self._body = [body]
-            self._written = (self._length, line)
         else:
             self._head = body[: state["head"]]
             self._tail = body[len(body) - (state["rest"] - len(line)) :] if state["rest"] > len(line) else ""
             self._tail_aligned = True
-            self._written = None
         return self
 
     @property
@@ -329,11 +328,8 @@ class StreamText:
         """
         before = self._written
         line = self._line.text
-        if self._head is not None:
-            self._written = None
-            return None
         self._written = (self._length, line)
-        if before is None:
+        if before is None or self._head is not None:
             return None
         length, old = before
         body = "".join(self._body)
@@ -341,16 +337,31 @@ class StreamText:
         new = body[len(body) - (self._length - length) :] + line if self._length > length else line
         return new[len(old) :] if new.startswith(old) else None
 
+    def written(self) -> None:
+        """The output was written as it is now; :meth:`take_growth` and :meth:`onward` go on from here."""
+        self._written = (self._length, self._line.text)
+
+    def onward(self, number: int, limits: StreamLimits) -> StreamText:
+        """A stream that has only what is new since this one was last written, and goes on in the line that can still change.
+
+        To be asked before :meth:`take_stored`. Of a text that is too long and not kept any more, the end is taken.
+        """
+        fresh = StreamText(self.name, number, limits)
+        length = self._length - (self._written[0] if self._written is not None else 0)
+        kept = "".join(self._body if self._head is None else self._pending)
+        new = kept if len(kept) >= length else self._tail
+        fresh._settle(new[max(0, len(new) - length) :])
+        fresh._line = Line(self._line.state)
+        return fresh
+
     def render(self) -> Rendered:
-        """The output as it is now; :meth:`take_growth` goes on from here."""
+        """The output as it is now."""
         line = self._line.text
         size = self._size + len(line.encode(errors="replace"))
         if self._head is None:
             body = "".join(self._body)
             self._body = [body]
-            self._written = (self._length, line)
             return Rendered(body + line, False, self._lines, size, 0)
-        self._written = None
         return self._render_overlong(self._head, line, size)
 
     def _render_overlong(self, head: str, line: str, size: int) -> Rendered:

@@ -292,6 +292,9 @@ class OutputBuffer:
             if item.raw and isinstance(item.output, dict):
                 item.output, item.raw = convert(item.output), False
         patch.insert = [self._render(item) for item in self._items[clean:]]
+        for item in self._items[clean:]:
+            if isinstance(item.output, StreamText):
+                item.output.written()
         replaced = sum(len(output["text"]) for output in patch.insert if "text" in output) if before > patch.cut else 0
         self._rewrites = replaced > _HEAVY or before - patch.cut > 8
         if self._left_out and clean <= limit:
@@ -330,19 +333,21 @@ class OutputBuffer:
             self._clean, self._in_document = 0, count
 
     def _forget_shown(self) -> None:
-        """A person cleared the cell while it runs: what came since is shown."""
-        opened, fresh, grown = self._open, self._items[self._clean :], self._grown
-        growth = opened.take_growth() if opened is not None and grown and not fresh else None
-        clear = self._clear
+        """A person cleared the cell while it runs: what came since is shown, from the beginning of the line it came in."""
+        goes_on = self._grown and self._clean == len(self._items)
+        opened, fresh, grown, clear = self._open, self._items[self._clean - goes_on :], self._grown, self._clear
         self._empty()
         self._in_document, self._clear = 0, clear
-        self._open = opened if fresh else None
-        self._items, self._grown = fresh, grown and self._open is not None
         for item in fresh:
+            if isinstance(item.output, StreamText):
+                stream = item.output.onward(self._streams, self._stream_limits())
+                self._streams += 1
+                if item.output is opened:
+                    self._open = stream
+                item.output = stream
             if item.display is not None:
                 self._displays.setdefault(item.display, []).append(item)
-        if growth and opened is not None:
-            self.stream(opened.name, growth)
+        self._items, self._grown = fresh, grown and self._open is not None
 
     def seal(self, key: str) -> None:
         """The stored text of a stream is kept elsewhere from now on, and its output cannot grow any more."""
