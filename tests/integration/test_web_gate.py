@@ -24,6 +24,7 @@ _EXAMPLES = {
     "session_id": "00000000-0000-0000-0000-000000000000",
     "checkpoint": "checkpoint",
     "action": "restart",
+    "key": "notebook/run/0",
 }
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 WS_HEADERS = {

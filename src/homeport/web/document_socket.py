@@ -22,6 +22,7 @@ class DocumentSocket(Socket):
 
     async def open(self, *args: str, **kwargs: str) -> None:
         """Connect the page to its document. What cannot be opened closes the link with the reason."""
+        await super().open(*args, **kwargs)
         self._peer: Peer | None = None
         self.parts.connections.add(self, login=self.who.login)
         try:

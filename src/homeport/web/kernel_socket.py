@@ -53,6 +53,7 @@ class KernelSocket(Socket):
 
     async def open(self, *args: str, **kwargs: str) -> None:
         """Begin to read."""
+        await super().open(*args, **kwargs)
         v1 = self.selected_subprotocol == V1
         self._encode: Callable[[str, list[bytes]], bytes | str] = encode_v1 if v1 else encode_default
         self._decode = decode_v1 if v1 else decode_default

@@ -14,12 +14,10 @@ import os
 import socket
 import time
 from collections.abc import Callable
-from typing import Any
 from urllib.parse import quote
 
 import msgspec
 from tornado.httpserver import HTTPServer
-from tornado.iostream import IOStream
 from tornado.netutil import bind_sockets
 
 from homeport import __version__
@@ -41,15 +39,6 @@ class CannotListen(HomeportError):
     """No port could be bound; ``data`` has the port."""
 
     code = "cannot_listen"
-
-
-class _PromptServer(HTTPServer):
-    """Sends small answers at once: Nagle's algorithm would hold the second packet back for 40 ms."""
-
-    def handle_stream(self, stream: IOStream, address: Any) -> None:  # as Tornado has it
-        with contextlib.suppress(OSError):
-            stream.set_nodelay(True)
-        super().handle_stream(stream, address)  # pyright: ignore[reportUnknownMemberType]  # a bare tuple in Tornado
 
 
 class Server:
@@ -107,7 +96,7 @@ class Server:
         parts.auth.logins.watch(parts.connections.close_login)
         loopback_only = all(_is_loopback(str(each.getsockname()[0])) for each in sockets)
         app = make_app(parts, loopback_only=loopback_only)
-        http = _PromptServer(app, max_body_size=LARGEST_PLAIN_BODY, max_header_size=64 * 1024, idle_connection_timeout=300)
+        http = HTTPServer(app, max_body_size=LARGEST_PLAIN_BODY, max_header_size=64 * 1024, idle_connection_timeout=300)
         http.add_sockets(sockets)
         self._http = http
         parts.loop_watch.start()

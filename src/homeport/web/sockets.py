@@ -69,6 +69,11 @@ class Socket(WebSocketHandler):
         knock = knock_of(self.request, self.client, self.parts.auth.cookie_name)
         self.caller = gate.admit(knock, self._policy, self.kind, self.rules)
 
+    async def open(self, *args: str, **kwargs: str) -> None:
+        """The handshake is over. Called by those who override it."""
+        # Tornado turns Nagle's algorithm on again after each answer, the handshake's too: the second of two small frames would wait 40 ms.
+        self.set_nodelay(True)
+
     def check_origin(self, origin: str) -> bool:
         """The gate has looked at it, by the one rule for HTTP and WebSockets; what shows a token or ticket may come from anywhere."""
         return self.caller is not None
