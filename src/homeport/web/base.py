@@ -100,7 +100,9 @@ class Handler(RequestHandler):
     def prepare(self) -> None:
         """Pass the gate."""
         # Tornado turns Nagle's algorithm on again after each answer: what a handler flushes piece by piece would wait 40 ms.
-        cast("HTTP1Connection", self.request.connection).stream.set_nodelay(True)
+        stream = cast("HTTP1Connection", self.request.connection).stream
+        if stream is not None:  # None once the client has left
+            stream.set_nodelay(True)
         self.client = client_behind(self.request, self.rules)
         if self.request.method == "OPTIONS":
             self._answer_preflight()
