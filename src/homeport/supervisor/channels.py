@@ -119,8 +119,12 @@ class KernelChannels:
         self._monitor = socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED)
         self._monitor_descriptor = self._monitor.FD
         self._loop.add_reader(self._monitor_descriptor, self._handshake)
+        # Edge-triggered: a descriptor that has never been looked behind stays silent.
+        self._loop.call_soon(self._handshake)
 
     def _handshake(self) -> None:
+        if self._held is None or self._closed:
+            return
         with contextlib.suppress(zmq.Again):
             _receive(self._monitor)
             self._loop.call_later(_SUBSCRIBED, self._open)
