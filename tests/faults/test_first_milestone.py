@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import time
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
 from harness import faults, notebooks
 from harness.browser import OpenPage
 from harness.document_client import OpenDocument
-from harness.faults import Count, RecordFault, Story
+from harness.faults import Count, Moments, RecordFault, Story
 from harness.notebook_page import NotebookPage
 from harness.server import MakeServer, Server
 
@@ -42,31 +39,11 @@ pytestmark = [pytest.mark.timeout(240)]
 server_is_away = pytest.mark.expect_console(r"net::ERR_|WebSocket connection to .* failed|Failed to load resource")
 
 
-class Moments:
-    """Random lines of the cell at which something is to break. The cell takes a file away when it has printed that line."""
-
-    def __init__(self, folder: Path, story: Story, count: int = BREAKS) -> None:
-        self._folder = folder
-        self._files = [folder / f"break-{line}" for line in sorted(story.random.sample(range(20, LAST), count))]
-        for file in self._files:
-            file.touch()
-
-    async def __aiter__(self) -> AsyncIterator[int]:
-        """Each of the lines when it has been printed."""
-        deadline = time.monotonic() + 120
-        for file in self._files:
-            while file.exists():
-                assert time.monotonic() < deadline, f"the cell did not come to {file.name}"
-                await asyncio.sleep(0.005)  # a kernel can say it in no other way while nothing listens to it
-            yield int(file.name.removeprefix("break-"))
-        (self._folder / "all-broken").touch()
-
-
 async def browser_run(server: Server, open_page: OpenPage, story: Story, number: signal.Signals) -> tuple[Count, Count, NotebookPage]:
     """One run watched by a page that was open all along; what is on disk, what is on the page, and the page."""
     path = server.root / "count.ipynb"
     notebooks.write(path, CELL)
-    moments = Moments(server.root, story)
+    moments = Moments(server.root, story, range(20, LAST), BREAKS)
     await server.start()
     page = await NotebookPage(await open_page(server, "notebooks/count.ipynb")).loaded()
     await page.mark()
@@ -108,7 +85,7 @@ async def test_link_cut_while_a_cell_prints(attempt: int, server: Server, open_d
     story = Story(f"{cuts} cuts of the link while a cell prints {LINES:,} lines")
     path = server.root / "count.ipynb"
     notebooks.write(path, CELL)
-    moments = Moments(server.root, story, cuts)
+    moments = Moments(server.root, story, range(20, LAST), cuts)
     page = await open_document(server, "count.ipynb")
     await page.run()
     async for line in moments:

@@ -7,13 +7,14 @@ docs/faults.md.
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import os
 import random
 import re
 import time
 from collections import Counter
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import AsyncIterator, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -43,7 +44,7 @@ Point = Literal[
 POINTS: Final[tuple[Point, ...]] = get_args(Point)
 
 # What a document says where a kernel's messages are missing (documents/runner.py).
-_SAID = re.compile(r"\[\.\.\. [\d,]+ messages? of the kernel left out: .*\.\.\.\]")
+_SAID = re.compile(r"\[\.\.\. (?:[\d,]+ messages? of the kernel left out|messages of the kernel may be missing here): .*\.\.\.\]")
 
 _ROWS = pytest.StashKey[list["Row"]]()
 
@@ -150,9 +151,9 @@ class Row:
         self.expected += max(count.expected for count in (disk, page) if count is not None)
         self.disk += disk.seen if disk is not None else 0
         self.page += page.seen if page is not None else 0
+        self.said += max(count.said for count in (disk, page) if count is not None)
         for count in (disk, page):
             if count is not None:
-                self.said += count.said
                 self.lost += count.lost
                 self.doubled += count.doubled
                 self.wrong += count.foreign
@@ -203,6 +204,34 @@ class Story:
     def say(self, text: str) -> None:
         """Print a line, which pytest shows when the run fails (always in `make faults`)."""
         print(f"{self.elapsed:7.2f} s  {text}", flush=True)
+
+
+class Moments:
+    """Random lines of a cell at which something is to break.
+
+    A cell that is broken at a line, not at a time, is never over too early on a slow machine. For that the cell takes the file
+    ``break-N`` of its working folder away when it has printed line N, and waits near its end for the file ``all-broken``.
+
+    Args:
+        folder: the cell's working folder.
+        lines: among which ``count`` are drawn.
+    """
+
+    def __init__(self, folder: Path, story: Story, lines: range, count: int) -> None:
+        self._folder = folder
+        self._files = [folder / f"break-{line}" for line in sorted(story.random.sample(lines, count))]
+        for file in self._files:
+            file.touch()
+
+    async def __aiter__(self) -> AsyncIterator[int]:
+        """Each of the lines when it has been printed."""
+        deadline = time.monotonic() + 120
+        for file in self._files:
+            while file.exists():
+                assert time.monotonic() < deadline, f"the cell did not come to {file.name}"
+                await asyncio.sleep(0.005)  # a kernel can say it in no other way while nothing listens to it
+            yield int(file.name.removeprefix("break-"))
+        (self._folder / "all-broken").touch()
 
 
 class RecordFault(Protocol):

@@ -47,6 +47,7 @@ NEEDS: dict[str, Need] = {
         lambda: os.geteuid() == 0 and shutil.which("unshare") is not None, "needs root and unshare (apt install util-linux)", ci=True
     ),
     "git": Need(lambda: shutil.which("git") is not None, "no git: apt install git", ci=True),
+    "irkernel": Need(Path("/usr/share/jupyter/kernels/ir/kernel.json").exists, "no kernel for R: apt install r-cran-irkernel", ci=True),
     "make": Need(lambda: shutil.which("make") is not None, "no make: apt install make", ci=True),
     "clone": Need((Path(__file__).parents[2] / ".git").exists, "only in a clone of the repository", ci=True),
     "real-notebooks": Need(

@@ -57,6 +57,20 @@ def stream_text(cell: Notebook) -> str:
     return "".join(joined(output["text"]) for output in cell["outputs"] if output["output_type"] == "stream")
 
 
+def all_text(cell: Notebook) -> str:
+    """All that a cell shows as plain text, each output that is no stream on a line of its own: also what stands where something is
+    missing."""
+    text = ""
+    for output in cell["outputs"]:
+        if output["output_type"] == "stream":
+            text += joined(output["text"])
+        elif output["output_type"] == "error":
+            text += f"{output['ename']}: {output['evalue']}\n"
+        else:
+            text += joined(output["data"].get("text/plain", "")) + "\n"
+    return text
+
+
 def code_cells(notebook: Notebook) -> list[Notebook]:
     """The code cells that have something to run."""
     return [cell for cell in notebook["cells"] if cell["cell_type"] == "code" and joined(cell["source"]).strip()]

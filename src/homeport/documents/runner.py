@@ -51,7 +51,7 @@ from homeport.documents.sealing import seal, stream_keys
 from homeport.documents.tables import History
 from homeport.errors import HomeportError, KernelGone, NotFound, SupervisorUnavailable
 from homeport.protocol import execution, jupyter
-from homeport.protocol.supervisor import NOT_THERE, RESULT_UNKNOWN, Channel, Ended, Truncated
+from homeport.protocol.supervisor import NOT_THERE, RESULT_UNKNOWN, UNCOUNTED, Channel, Ended, Truncated
 
 if TYPE_CHECKING:
     from homeport.kernels.client import KernelInfo, SupervisorClient
@@ -494,8 +494,7 @@ class Runner:
         run = self._running()
         if run is None:
             return
-        count = item.last - item.first + 1
-        run.add_note(f"[... {count:,} {'message' if count == 1 else 'messages'} of the kernel left out: {item.reason} ...]")
+        run.add_note(_missing(item))
         self._runs.touch(run)
         asyncio.get_running_loop().call_later(_GAP, self._after_gap, run)
 
@@ -538,6 +537,13 @@ class Runner:
         if ended.reason == NOT_THERE:
             return "unknown"
         return "error" if ended.died and target not in self._ending else "aborted"
+
+
+def _missing(item: Truncated) -> str:
+    if item.reason == UNCOUNTED:
+        return f"[... messages of the kernel may be missing here: {item.reason} ...]"
+    count = item.last - item.first + 1
+    return f"[... {count:,} {'message' if count == 1 else 'messages'} of the kernel left out: {item.reason} ...]"
 
 
 def _explain(run: CellRun, ended: Ended, result: RunResult) -> None:

@@ -51,6 +51,9 @@ reply (``status: error``, ``ename:`` :data:`RESULT_UNKNOWN`) and the missing ``i
 
 RESULT_UNKNOWN: Final = "ResultUnknown"
 
+UNCOUNTED: Final = "this kernel does not number its messages, so nobody knows whether it said something while no supervisor was there"
+"""The reason in a :class:`Truncated` of one seq that stands for any number of messages, also none."""
+
 NOT_THERE: Final = "is not there any more"
 """The reason in the :class:`Ended` of a generation of which nothing is known: how it ended is not, either."""
 

@@ -26,7 +26,17 @@ from homeport.core.journal import KEPT, OUTPUTS, STREAMS, Append, Lane, Limits, 
 from homeport.core.requests import Finished, MakeIdle, MakeReply, Remember, Reply, Requests, Settle, StateIs, Status, Submit
 from homeport.errors import KernelGone
 from homeport.protocol.jupyter import Parts, header_of, make
-from homeport.protocol.supervisor import RESULT_UNKNOWN, SUPERVISOR_SESSION, Channel, Ended, Entry, Truncated, decode_item, encode_item
+from homeport.protocol.supervisor import (
+    RESULT_UNKNOWN,
+    SUPERVISOR_SESSION,
+    UNCOUNTED,
+    Channel,
+    Ended,
+    Entry,
+    Truncated,
+    decode_item,
+    encode_item,
+)
 from homeport.supervisor.channels import Connection, KernelChannels, Received
 from homeport.supervisor.journal_files import JournalFiles, RequestFile
 
@@ -157,6 +167,7 @@ class Generation:
         self._counter.adopt()
         if not self._counter.counts and self._requests.open:
             self.lost = True
+            self._keep(Lost(1, UNCOUNTED))
 
     def tick(self, *, quiet: bool) -> None:
         """To be called every second or so; ``quiet``: nothing has happened for a while."""
