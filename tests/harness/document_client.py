@@ -76,6 +76,8 @@ class DocumentClient:
         self._socket: ClientConnection | None = None
         self._task: asyncio.Task[None] | None = None
         self._applying = False
+        self._outbox: list[bytes] = []
+        self._sending = asyncio.Lock()
         self._fresh_document()
 
     def _fresh_document(self) -> None:
@@ -129,7 +131,9 @@ class DocumentClient:
         async with connect(url, additional_headers=self.server.headers, max_size=None, origin=None) as socket:
             self._socket = socket
             self.links += 1
+            # What was not sent yet is in the step 2 that the server asks for.
             self.sent = self.acknowledged = 0
+            self._outbox.clear()
             async for message in socket:
                 assert isinstance(message, bytes), "frames are binary"
                 await self._receive(message)
@@ -177,10 +181,14 @@ class DocumentClient:
             if waiting is not None and not waiting.done():
                 waiting.set_result(message)
 
-    async def _send(self, frame: bytes) -> None:
-        if self._socket is not None:
-            with contextlib.suppress(ConnectionClosed):
-                await self._socket.send(frame)
+    async def _send(self, frame: bytes = b"") -> None:
+        """Send what was written to the document so far, then ``frame``: the server gets everything in the order in which it was done."""
+        async with self._sending:
+            frames, self._outbox = [*self._outbox, *([frame] if frame else [])], []
+            for each in frames:
+                if self._socket is not None:
+                    with contextlib.suppress(ConnectionClosed):
+                        await self._socket.send(each)
 
     async def _send_sync(self, kind: int, payload: bytes, *, counted: bool = True) -> None:
         if counted:
@@ -193,7 +201,9 @@ class DocumentClient:
     def _local_change(self, event: TransactionEvent) -> None:
         if not self._applying and self._synced:
             update = bytes(event.update)
-            self._outgoing = asyncio.ensure_future(self._send_sync(UPDATE, update))
+            self.sent += 1
+            self._outbox.append(varint(SYNC) + varint(UPDATE) + varint(len(update)) + update)
+            self._outgoing = asyncio.ensure_future(self._send())
 
     # -- what a person does
 
@@ -244,6 +254,11 @@ class DocumentClient:
     def source(self, which: str | int) -> str:
         """The text of a cell."""
         return str(self.cell(which)["source"])
+
+    def type_into(self, which: str | int, text: str) -> None:
+        """Append ``text`` to the source of a cell, in the transaction that is open, if one is."""
+        source: Text = self.cell(which)["source"]
+        source.insert(len(source), text)
 
     def outputs(self, which: str | int) -> list[dict[str, Any]]:
         """The outputs of a cell as plain data."""

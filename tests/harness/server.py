@@ -47,6 +47,8 @@ class Server:
     base_url: str = "/"
     options: tuple[str, ...] = ()
     environment: dict[str, str] = field(default_factory=dict)
+    prefix: tuple[str, ...] = ()
+    """A command in front of the server's, such as ``setpriv …``, which becomes it by exec."""
     expected: list[re.Pattern[str]] = field(default_factory=list)
     process: asyncio.subprocess.Process | None = None
     token: str = ""
@@ -74,7 +76,7 @@ class Server:
     async def start(self) -> None:
         """Start it and return when it answers. The token and the port are the ones of before."""
         assert self.process is None or self.process.returncode is not None, "it runs already"
-        command = [sys.executable, "-m", "homeport", str(self.root), "--no-browser", f"--port={self.port}", *self.options]
+        command = [*self.prefix, sys.executable, "-m", "homeport", str(self.root), "--no-browser", f"--port={self.port}", *self.options]
         if self.base_url != "/":
             command.append(f"--base-url={self.base_url}")
         if hasattr(os, "geteuid") and os.geteuid() == 0:
@@ -130,16 +132,24 @@ class Server:
 
     async def stop(self) -> None:
         """End everything: the server, the supervisor and its kernels. Unexpected log lines are raised as AssertionError."""
-        if self.process is not None and self.process.returncode is None:
-            try:
-                await self.kill(signal.SIGTERM)
-            except TimeoutError:
-                await self.kill()
-                raise AssertionError(f"The server did not end within 30 s of SIGTERM:\n{self.output()}") from None
-            finally:
-                await stop_supervisor()
-        else:
+        try:
+            await self.end()
+        finally:
             await stop_supervisor()
+        self.judge()
+
+    async def end(self) -> None:
+        """SIGTERM, when it runs, and wait until it is gone."""
+        if self.process is None or self.process.returncode is not None:
+            return
+        try:
+            await self.kill(signal.SIGTERM)
+        except TimeoutError:
+            await self.kill()
+            raise AssertionError(f"The server did not end within 30 s of SIGTERM:\n{self.output()}") from None
+
+    def judge(self) -> None:
+        """Raise unexpected lines of its log as AssertionError."""
         bad = logs.unexpected([line for line in self.output().splitlines() if _BAD_LINE.search(line)], self.expected)
         assert not bad, (
             "Unexpected lines in the server's log:\n  " + "\n  ".join(bad[:20]) + f"\n--- the whole log\n{self.output()[-6000:]}"
@@ -179,9 +189,15 @@ async def make_server(home: Path, tmp_path: Path, request: pytest.FixtureRequest
 
     yield make
     problems: list[str] = []
+    # All servers first: one that still runs would launch another supervisor.
+    for end in (*(server.end for server in made), stop_supervisor):
+        try:
+            await end()
+        except AssertionError as error:
+            problems.append(str(error))
     for server in made:
         try:
-            await server.stop()
+            server.judge()
         except AssertionError as error:
             problems.append(str(error))
     if problems:

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest_asyncio
-import requests
 
 from harness import notebooks
 from harness.document_client import OpenDocument
 from harness.heartbeat import Heartbeat
+from harness.rest import rest
 from harness.server import Server
 
 LONGEST_MS = 50.0
@@ -43,13 +43,6 @@ class Stalls:
         stall, machine = await self._longest(), await self._beat.longest() * 1000
         print(f"{what}: the loop stood still for {stall:.0f} ms at most, the machine for {machine:.0f} ms")
         assert stall <= LONGEST_MS + machine, f"{what}: the loop stood still for {stall} ms; this machine is late by {machine:.0f} ms"
-
-
-async def rest(server: Server, method: str, path: str, **arguments: Any) -> requests.Response:
-    """One request; raises for an error."""
-    answer = await asyncio.to_thread(requests.request, method, server.url + path, headers=server.headers, timeout=120, **arguments)
-    answer.raise_for_status()
-    return answer
 
 
 @pytest_asyncio.fixture
@@ -113,7 +106,7 @@ async def test_thirty_megabytes_in_a_page(server: Server, stalls: Stalls, open_d
     await stalls.check("it is edited and saved")
     with page.doc.transaction(origin="test"):
         for number in range(1, 201):
-            page.cells[number]["source"] += "# edited\n"
+            page.type_into(number, "# edited\n")
     await page.committed()
     await page.operate("save")
     await stalls.check("two hundred cells are edited and saved")
