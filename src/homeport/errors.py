@@ -85,6 +85,13 @@ class Locked(HomeportError):
     status = 423
 
 
+class TooManyTries(HomeportError):
+    """Passwords or tokens were wrong too often; ``data["retry_after"]`` has seconds. Nothing was checked."""
+
+    code = "too_many_tries"
+    status = 429
+
+
 class KernelFailed(HomeportError):
     """A kernel could not be started or died; ``data`` has ``stderr`` (its tail) and ``reason``."""
 

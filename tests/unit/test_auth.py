@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import stat
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from homeport.auth.access import Access
 from homeport.auth.identity import Presented
-from homeport.auth.logins import LIFETIME, MOST, Logins
+from homeport.auth.logins import MOST, Logins
 from homeport.auth.redirects import safe_next
 from homeport.auth.signing import kept_text, sign, verify
 from homeport.auth.tickets import check_ticket, make_ticket
@@ -41,7 +42,7 @@ def access_of(folders: Folders, *, token: str | None = None, clock: Clock | None
 
 
 def log_in(access: Access) -> Presented:
-    cookie = access.log_in(access.token, agent="Firefox", address="1.2.3.4")
+    cookie = asyncio.run(access.log_in(access.token, agent="Firefox", address="1.2.3.4"))
     assert cookie is not None
     return Presented(None, cookie)
 
@@ -100,13 +101,17 @@ def test_a_generated_token_survives_a_restart(folders: Folders) -> None:
 
 
 def test_the_token_lets_in_and_a_wrong_one_does_not(folders: Folders) -> None:
-    access = access_of(folders, token="right")
-    caller = access.identify(Presented.read("token right", None, None))
+    access = access_of(folders, token="right-and-long-enough")
+    caller = access.identify(Presented.read("token right-and-long-enough", None, None))
     assert caller is not None
     assert caller.explicit
-    assert access.identify(Presented.read("Bearer right", None, None)) is not None
-    assert access.identify(Presented.read("", "right", None)) is not None
-    for wrong in (Presented.read("token wrong", None, None), Presented.read("Basic right", None, None), Presented.read("", "wröng", None)):
+    assert access.identify(Presented.read("Bearer right-and-long-enough", None, None)) is not None
+    assert access.identify(Presented.read("", "right-and-long-enough", None)) is not None
+    for wrong in (
+        Presented.read("token wrong", None, None),
+        Presented.read("Basic right-and-long-enough", None, None),
+        Presented.read("", "wröng", None),
+    ):
         assert access.identify(wrong) is None
 
 
@@ -143,11 +148,29 @@ def test_a_login_ends_by_age(folders: Folders) -> None:
     clock = Clock()
     access = access_of(folders, clock=clock)
     presented = log_in(access)
-    clock.now += LIFETIME - 1
-    assert access.identify(presented) is not None
-    clock.now += 2
+    for _day in range(29):
+        clock.now += 86400
+        assert access.identify(presented) is not None, "used every day"
+    clock.now += 86401
     assert access.identify(presented) is None
     assert access.logins.all == {}
+
+
+def test_a_login_ends_when_it_is_not_used_and_an_open_page_is_use(folders: Folders) -> None:
+    clock = Clock()
+    access = access_of(folders, clock=clock)
+    presented = log_in(access)
+    (login,) = access.logins.all
+    ended: list[str] = []
+    access.logins.watch(ended.append)
+    for _day in range(8):
+        clock.now += 86400
+        access.sweep({login})
+    assert access.identify(presented) is not None
+    clock.now += 7 * 86400 + 1
+    access.sweep(())
+    assert ended == [login]
+    assert access.identify(presented) is None
 
 
 def test_logins_are_bounded(tmp_path: Path) -> None:
@@ -168,7 +191,7 @@ def test_an_empty_token_lets_everybody_in(folders: Folders) -> None:
     assert caller is not None
     assert not caller.explicit
     assert access.caller_of_ticket(access.ticket(caller)) is not None
-    assert access.log_in("", agent="", address="") is None
+    assert asyncio.run(access.log_in("", agent="", address="")) is None
 
 
 def test_the_ticket_of_an_open_server_is_nothing_once_a_token_is_asked_for(folders: Folders) -> None:

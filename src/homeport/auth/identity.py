@@ -1,19 +1,20 @@
 """Who asks: identities, and the ways in which a request can show one.
 
-A way in is an :class:`IdentityProvider`: the start-up token and the login cookie here; passwords, JupyterHub and a proxy's
-header are others of the same shape, and no handler has to know.
+A way in is an :class:`IdentityProvider`: the start-up token, named tokens and the login cookie here. A second factor, JupyterHub
+and a proxy's header are others of the same shape; :class:`~homeport.auth.access.Access` takes them, and no handler has to know.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from homeport.auth.logins import Logins
-from homeport.auth.signing import fingerprint, same, sign, verify
+from homeport.auth.scopes import ALL, Scope
+from homeport.auth.signing import same, sign, verify
 
-Way = Literal["open", "token", "cookie", "ticket"]
+Way = Literal["open", "token", "cookie", "ticket", "proxy"]
 
 
 @dataclass(frozen=True)
@@ -33,12 +34,13 @@ class Identity:
 
 @dataclass(frozen=True)
 class Caller:
-    """The identity behind one request, and how it was shown."""
+    """The identity behind one request, how it was shown, and what it is good for."""
 
     identity: Identity
     way: Way
     login: str
     """Id of the browser's login; a name of the way in when there is no login."""
+    scope: Scope = ALL
 
     @property
     def explicit(self) -> bool:
@@ -54,14 +56,19 @@ class Presented:
     """From ``Authorization: token X`` or ``Bearer X``, or the argument ``token``."""
     cookie: str | None
     """Our own cookie."""
+    address: str = ""
+    """Where from; behind a trusted proxy the client's own."""
+    headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+    """All headers, for ways in that proxies add."""
 
     @classmethod
-    def read(cls, authorization: str, argument: str | None, cookie: str | None) -> Presented:
+    def read(
+        cls, authorization: str, argument: str | None, cookie: str | None, address: str = "", headers: Mapping[str, str] | None = None
+    ) -> Presented:
         """From the raw header, argument and cookie. A scheme that we do not know shows nothing (a proxy's Basic login)."""
         scheme, _, value = authorization.strip().partition(" ")
-        if scheme.lower() in ("token", "bearer"):
-            return cls(value.strip(), cookie)
-        return cls(argument or None, cookie)
+        known = scheme.lower() in ("token", "bearer")
+        return cls(value.strip() if known else argument or None, cookie, address, headers or {})
 
 
 class IdentityProvider(Protocol):
@@ -71,9 +78,15 @@ class IdentityProvider(Protocol):
         """The caller, or None when the request shows nothing of this kind, or not the right thing."""
         ...
 
+    def of_login(self, login: str) -> Caller | None:
+        """The caller whose :attr:`Caller.login` this is, for a ticket; None when it is not of this way in, or over."""
+        ...
+
 
 class TokenIdentity:
     """The start-up token, shown with the request itself."""
+
+    LOGIN = "token"
 
     def __init__(self, token: str, identity: Identity) -> None:
         self._token = token
@@ -81,9 +94,11 @@ class TokenIdentity:
 
     def identify(self, presented: Presented) -> Caller | None:
         """See :class:`IdentityProvider`."""
-        if presented.token and self.accepts(presented.token):
-            return Caller(self._identity, "token", "token")
-        return None
+        return Caller(self._identity, "token", self.LOGIN) if presented.token and self.accepts(presented.token) else None
+
+    def of_login(self, login: str) -> Caller | None:
+        """See :class:`IdentityProvider`."""
+        return Caller(self._identity, "ticket", login) if self._token and login == self.LOGIN else None
 
     def accepts(self, token: str) -> bool:
         """True for the right token; in constant time."""
@@ -91,23 +106,33 @@ class TokenIdentity:
 
 
 class OpenIdentity:
-    """Everybody, for a server that was told to ask for no token (``--token=``)."""
+    """Everybody, for a server that was told to ask for no token (``--token=``) and has no password."""
+
+    LOGIN = "open"
 
     def __init__(self, identity: Identity) -> None:
         self._identity = identity
 
     def identify(self, presented: Presented) -> Caller | None:
         """See :class:`IdentityProvider`."""
-        return Caller(self._identity, "open", "open")
+        return Caller(self._identity, "open", self.LOGIN)
+
+    def of_login(self, login: str) -> Caller | None:
+        """See :class:`IdentityProvider`."""
+        return Caller(self._identity, "ticket", login) if login == self.LOGIN else None
 
 
 class LoginIdentity:
-    """A login, shown by its signed cookie."""
+    """A login, shown by its signed cookie.
 
-    def __init__(self, secret: str, logins: Logins, credential: Callable[[], str]) -> None:
+    Args:
+        credentials: what logins may have been made with, by fingerprint, and what each is good for. A login with another one is over.
+    """
+
+    def __init__(self, secret: str, logins: Logins, credentials: Callable[[str], Scope | None]) -> None:
         self._secret = secret
         self._logins = logins
-        self._credential = credential
+        self._credentials = credentials
 
     def cookie(self, login_id: str) -> str:
         """The cookie's value."""
@@ -116,14 +141,13 @@ class LoginIdentity:
     def identify(self, presented: Presented) -> Caller | None:
         """See :class:`IdentityProvider`."""
         login_id = verify(self._secret, "login", presented.cookie) if presented.cookie else None
-        return self.of_login(login_id, "cookie") if login_id else None
+        return self._caller(login_id, "cookie") if login_id else None
 
-    def of_login(self, login_id: str, way: Way) -> Caller | None:
-        """The caller of a login that is not over."""
-        login = self._logins.find(login_id, self._credential())
-        return Caller(Identity.of(login.user), way, login.id) if login is not None else None
+    def of_login(self, login: str) -> Caller | None:
+        """See :class:`IdentityProvider`."""
+        return self._caller(login, "ticket")
 
-
-def credential_fingerprint(secret: str, credential: str) -> str:
-    """What a login remembers of the token or password that it was made with."""
-    return fingerprint(secret, "credential", credential)
+    def _caller(self, login_id: str, way: Way) -> Caller | None:
+        login = self._logins.find(login_id)
+        scope = self._credentials(login.credential) if login is not None else None
+        return Caller(Identity.of(login.user), way, login.id, scope) if login is not None and scope is not None else None

@@ -1,14 +1,14 @@
 """Logins: the stays of browsers. Kept in the state folder, so that a page left open goes on after a restart of the server.
 
-A login is made when somebody shows a token (later: a password), lives in a signed cookie, and ends by logging out, by age, or
-when the credential that it came from changes.
+A login is made when somebody shows a password or a token, lives in a signed cookie, and ends by logging out, from the page that
+lists logins, by age, when it is not used, or when the credential that it came from changes.
 """
 
 from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 import msgspec
@@ -17,11 +17,9 @@ from homeport.auth.signing import keep_private
 
 log = logging.getLogger(__name__)
 
-LIFETIME = 30 * 86400
-"""Seconds after which a login is over, however much it is used."""
 MOST = 500
 """So many logins are kept; the ones unused for longest go first."""
-_NOTED_EVERY = 3600.0
+_NOTED_EVERY = 600.0
 
 
 class Login(msgspec.Struct):
@@ -42,11 +40,18 @@ _decode = msgspec.json.Decoder(list[Login]).decode
 
 
 class Logins:
-    """The logins of one server."""
+    """The logins of one server.
 
-    def __init__(self, file: Path, clock: Callable[[], float]) -> None:
+    Args:
+        idle: seconds after which a login that is not used is over; None for never.
+        lifetime: seconds after which a login is over, however much it is used; None for never.
+    """
+
+    def __init__(self, file: Path, clock: Callable[[], float], *, idle: float | None = None, lifetime: float | None = None) -> None:
         self._file = file
         self._clock = clock
+        self._idle = idle
+        self._lifetime = lifetime
         self._logins: dict[str, Login] = {}
         self._ended: list[Callable[[str], None]] = []
         try:
@@ -59,8 +64,12 @@ class Logins:
     @property
     def all(self) -> Mapping[str, Login]:
         """Every login that is not over, by id."""
-        oldest = self._clock() - LIFETIME
-        return {key: login for key, login in self._logins.items() if login.created > oldest}
+        now = self._clock()
+        return {key: login for key, login in self._logins.items() if not self._is_over(login, now)}
+
+    def _is_over(self, login: Login, now: float) -> bool:
+        too_old = self._lifetime is not None and now - login.created > self._lifetime
+        return too_old or (self._idle is not None and now - login.last_seen > self._idle)
 
     def begin(self, *, user: str, credential: str, agent: str, address: str) -> Login:
         """A new login."""
@@ -72,21 +81,39 @@ class Logins:
         self._save()
         return login
 
-    def find(self, login_id: str, credential: str) -> Login | None:
-        """A login that is not over; noted as seen now.
-
-        Args:
-            credential: fingerprint of the credential in force; a login made with another one is over.
-        """
+    def find(self, login_id: str) -> Login | None:
+        """A login that is not over; noted as seen now."""
         login = self._logins.get(login_id)
         now = self._clock()
-        if login is None or now - login.created > LIFETIME or login.credential != credential:
+        if login is None or self._is_over(login, now):
             return None
         noted = now - login.last_seen > _NOTED_EVERY
         login.last_seen = now
         if noted:
             self._save()
         return login
+
+    def sweep(self, good: Callable[[str], bool], used: Collection[str]) -> None:
+        """End what is over, so that its open sockets close; an open page counts as use.
+
+        Args:
+            good: whether a login with this credential may go on.
+            used: ids of logins with open sockets.
+        """
+        for login_id in used:
+            self.find(login_id)
+        now = self._clock()
+        over = [login.id for login in self._logins.values() if self._is_over(login, now) or not good(login.credential)]
+        for login_id in over:
+            self._drop(login_id)
+        if over:
+            self._save()
+
+    def rename_credentials(self, names: Mapping[str, str]) -> None:
+        """A credential is known by another fingerprint from now on; its logins go on."""
+        for login in self._logins.values():
+            login.credential = names.get(login.credential, login.credential)
+        self._save()
 
     def end(self, login_id: str) -> None:
         """Log out. Whoever watches is told, so that open sockets of the login close."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, replace
 
 from homeport.auth.identity import Caller
+from homeport.auth.scopes import Action
 
-Action = Literal["read", "write", "execute"]
+__all__ = ["Action", "Authorizer", "Policy", "needs", "public"]
 
 # jupyter_server's rule: safe methods read, others write; what runs or stops code executes.
 _USUAL: Mapping[str, Action] = {"GET": "read", "HEAD": "read", "POST": "write", "PUT": "write", "PATCH": "write", "DELETE": "write"}
@@ -24,6 +24,12 @@ class Policy:
     resource: str
     actions: Mapping[str, Action] = field(default_factory=dict[str, Action])
     public: bool = False
+    events: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Methods whose success the audit log tells, with the event's name (``auth/audit.py``)."""
+
+    def audited(self, **events: str) -> Policy:
+        """This policy, with events for the audit log by method."""
+        return replace(self, events=events)
 
     @property
     def methods(self) -> tuple[str, ...]:
@@ -42,8 +48,12 @@ def public(*methods: str) -> Policy:
 
 
 class Authorizer:
-    """Decides. Whoever has come in may do everything; tokens with a smaller scope will be refused here."""
+    """Decides: whoever has come in may do what the scope of their credential covers."""
 
-    def permits(self, caller: Caller, action: Action, resource: str) -> bool:
-        """True when ``caller`` may do ``action`` on ``resource``."""
-        return bool(caller.login and action and resource)
+    def permits(self, caller: Caller, action: Action, resource: str, path: str | None = None) -> bool:
+        """True when ``caller`` may do ``action`` on ``resource``.
+
+        Args:
+            path: the API path that is touched, when one is.
+        """
+        return bool(caller.login and action and resource) and caller.scope.permits(action, resource, path)

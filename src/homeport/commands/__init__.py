@@ -20,6 +20,8 @@ COMMANDS = {
     "list": Command("list", "the servers that are running"),
     "stop": Command("stop", "stop a server; its kernels run on unless told otherwise"),
     "kernels": Command("kernels", "the kernels that are running, with their memory; or stop some of them"),
+    "password": Command("password", "set the password that lets in: asks twice, and writes its hash to a configuration file"),
+    "passwd": Command("passwd", "print the hash of a password"),
     "config": Command("config", "what is in force, and where each value came from"),
     "supervisor": Command("supervisor", "the process that owns the kernels; started by the server when it is needed"),
 }

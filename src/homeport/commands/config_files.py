@@ -72,6 +72,15 @@ def read_configuration(folders: Iterable[Path], only: Path | None = None) -> Con
     return Configuration(layers, notes, files)
 
 
+def read_file(file: Path) -> Layer:
+    """What one configuration file sets.
+
+    Raises:
+        BadConfiguration: it cannot be read.
+    """
+    return read_keys(_flat(_load(file)), str(file))[0]
+
+
 def read_keys(keys: Iterable[tuple[str, object]], source: str) -> tuple[Layer, list[str]]:
     """Map ``Section.name`` keys onto options; the second part says what counts for nothing, and why.
 

@@ -37,6 +37,7 @@ from homeport.commands.ending import (
     on_terminate,
     shut_down,
 )
+from homeport.commands.password_files import reread, with_password_file
 from homeport.commands.reaper import stay_behind_as_init
 from homeport.errors import Forbidden, NotFound, SupervisorUnavailable
 from homeport.options import BadOption, Layer, Settings, environment_layers, options, resolve
@@ -115,7 +116,7 @@ def read_command_line(arguments: Sequence[str]) -> Wanted:
     if given.folder is not None:
         folder, page = _folder_and_page(given.folder, asked)
         layers.append(Layer(COMMAND_LINE, {"root_dir": folder}))
-    settings = resolve(layers)
+    settings = with_password_file(resolve(layers))
     if not settings.root_dir.is_dir():
         raise NotFound(f"There is no folder {settings.root_dir}.")
     return Wanted(
@@ -270,7 +271,7 @@ async def _build(settings: Settings, folders: Folders) -> _Built:
         supervisor=supervisor,
         sessions=sessions,
         store=store,
-        auth=Access(settings, folders),
+        auth=Access(settings, folders, reread=reread),
         folders=folders,
     )
     return _Built(settings, folders, supervisor, sessions, documents, Server(parts))
@@ -292,9 +293,10 @@ async def _go_on_with_kernels(built: _Built, reaching: asyncio.Task[None]) -> No
 
 def _announce(wanted: Wanted, url: str, link: str) -> None:
     say(f"Homeport {__version__} serves {wanted.settings.root_dir}\n")
-    # A token that somebody chose is known to them, and has no business in a log.
+    # A token that somebody chose is known to them, and has no business in a log; nor has one that nobody needs.
     own_token = wanted.settings.given("token") and bool(wanted.settings.token)
-    say(f"    {url if own_token else link}" + ("   (with the token that you set)" if own_token else "") + "\n")
+    how = "   (with your password)" if wanted.settings.password else "   (with the token that you set)" if own_token else ""
+    say(f"    {url if how else link}{how}\n")
     hint = tunnel_hint(os.environ, url, socket.gethostname(), getpass.getuser)
     if hint:
         say(hint)

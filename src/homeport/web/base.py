@@ -9,7 +9,7 @@ import zlib
 from http.cookies import Morsel
 from types import TracebackType
 from typing import Any, ClassVar, TypeVar, cast
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import msgspec
 from tornado.http1connection import HTTP1Connection
@@ -51,8 +51,8 @@ def cookie_of(request: HTTPServerRequest, name: str) -> str | None:
     return cookies[name].value if name in cookies else None
 
 
-def knock_of(request: HTTPServerRequest, client: Client, cookie_name: str) -> Knock:
-    """What the gate looks at, from Tornado's request."""
+def knock_of(request: HTTPServerRequest, client: Client, cookie_name: str, path: str | None) -> Knock:
+    """What the gate looks at, from Tornado's request; ``path`` is the part of the address that the route calls so."""
 
     def argument(name: str) -> str | None:
         values = request.arguments.get(name)
@@ -65,6 +65,7 @@ def knock_of(request: HTTPServerRequest, client: Client, cookie_name: str) -> Kn
         token=argument("token"),
         ticket=argument("ticket"),
         xsrf=argument("_xsrf"),
+        path=path,
         cookie=cookie_of(request, cookie_name),
         xsrf_cookie=cookie_of(request, gate.XSRF_COOKIE),
     )
@@ -108,8 +109,20 @@ class Handler(RequestHandler):
             self._answer_preflight()
             return
         self._allow_origin()
-        knock = knock_of(self.request, self.client, self.parts.auth.cookie_name)
+        knock = knock_of(self.request, self.client, self.parts.auth.cookie_name, self.path_kwargs.get("path"))
         self.caller = gate.admit(knock, self._policy, self.kind, self.rules)
+
+    def on_finish(self) -> None:
+        """Tell the audit log what the route says that it shall know."""
+        event = self._policy.events.get(self.request.method or "") if self._policy is not None else None
+        if event is not None and self.caller is not None and self.get_status() < 300:
+            self.audit(event, path=unquote(self.request.path))
+
+    def audit(self, event: str, **more: object) -> None:
+        """Tell the audit log of something that this caller has done."""
+        user = self.caller.identity.username if self.caller is not None else ""
+        login = {"login": self.caller.login} if self.caller is not None else {}
+        self.parts.auth.audit.record(event, user=user, address=self.client.address, **login, **more)
 
     @property
     def who(self) -> Caller:

@@ -26,6 +26,11 @@ class Connections:
         """How many there are."""
         return len(self._open)
 
+    @property
+    def logins(self) -> frozenset[str]:
+        """Ids of the logins that have one."""
+        return frozenset(login for login, _ in self._open.values())
+
     def count(self, kernel_id: str) -> int:
         """How many a kernel has."""
         return self._kernels[kernel_id]
@@ -48,7 +53,7 @@ class Connections:
         """A login has ended: its sockets end."""
         for socket, (of, _) in tuple(self._open.items()):
             if of == login:
-                socket.close(4401, "You have logged out.")
+                socket.close(4401, "This login has ended.")
 
     def close_all(self) -> None:
         """The server ends."""

@@ -21,7 +21,7 @@ from tornado.web import stream_request_body
 
 from homeport.auth.policies import Policy
 from homeport.core import paths
-from homeport.errors import BadRequest, Conflict, NotFound, TooLarge
+from homeport.errors import BadRequest, Conflict, Forbidden, NotFound, TooLarge
 from homeport.protocol.rest import CheckpointModel, ContentsFormat, ContentsModel, NewContents, RenameContents, timestamp
 from homeport.stores.base import Stat
 from homeport.web import notebook_json
@@ -78,6 +78,17 @@ def model_of(stat: Stat) -> ContentsModel:
 
 class ContentsHandler(Handler):
     """Base of the handlers here."""
+
+    def served_to_caller(self, path: str) -> str:
+        """:func:`served`, for a path in a body: the gate has seen the one in the address only.
+
+        Raises:
+            Forbidden: it is outside of the caller's scope.
+        """
+        path = served(path)
+        if not self.who.scope.covers(path):
+            raise Forbidden(f"What you logged in with is good for the files in “{self.who.scope.folder}” only.", reason="Scope", path=path)
+        return path
 
     @property
     def folder(self) -> Path:
@@ -140,10 +151,13 @@ class Contents(ContentsHandler):
 
     def on_finish(self) -> None:
         """Forget the body."""
+        super().on_finish()
+        self.on_connection_close()
+
+    def on_connection_close(self) -> None:
+        """Forget the body of a client that has left."""
         if self._upload is not None:
             self._upload.close()
-
-    on_connection_close = on_finish
 
     async def _raw_body(self) -> bytes:
         return await self._upload.read() if self._upload is not None else bytes(self._small)
@@ -242,7 +256,7 @@ class Contents(ContentsHandler):
         raise Conflict(f"“{folder}” is full of things called {_UNTITLED[kind]}.", path=folder)
 
     async def _copy(self, folder: str, source: str) -> str:
-        source = served(source)
+        source = self.served_to_caller(source)
         stem, dot, ending = paths.name(source).rpartition(".")
         if not dot:
             stem, ending = ending, ""
@@ -302,7 +316,7 @@ class Contents(ContentsHandler):
         elif there is not None and there.type == "directory":
             raise BadRequest(f"“{path}” is a folder.", path=path)
         elif saving.copy_from:
-            await self.parts.store.copy(served(saving.copy_from), path)
+            await self.parts.store.copy(self.served_to_caller(saving.copy_from), path)
         elif saving.chunk is None:
             await self._store(path, data)
         else:
@@ -326,7 +340,7 @@ class Contents(ContentsHandler):
         wanted = (await self._body(RenameContents)).path
         if not wanted:
             raise BadRequest("The body needs the new path.", field="path")
-        new = served(wanted)
+        new = self.served_to_caller(wanted)
         if new != path:
             await self.parts.store.rename(path, new)
             await self.parts.documents.renamed(path, new)

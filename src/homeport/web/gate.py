@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from homeport.auth.identity import Caller, Presented
 from homeport.auth.policies import Policy
 from homeport.auth.signing import same
+from homeport.core import paths
 from homeport.core.forwarded import Client, Network, is_local_name
 from homeport.errors import Forbidden, HomeportError, NotLoggedIn
 
@@ -67,6 +68,8 @@ class Knock:
     """The argument ``ticket``."""
     xsrf: str | None
     """The argument ``_xsrf``."""
+    path: str | None
+    """The API path in the address, as it was sent."""
     cookie: str | None
     """The login cookie."""
     xsrf_cookie: str | None
@@ -100,7 +103,7 @@ def admit(knock: Knock, policy: Policy | None, kind: Kind, rules: Rules) -> Call
         _check_origin(knock, kind, rules.settings)
     if caller is None and not policy.public:
         raise NotLoggedIn("Log in first, or send the header 'Authorization: token …'.")
-    if caller is None and kind is Kind.API and rules.access.token and _presented(knock).token:
+    if caller is None and kind is Kind.API and rules.access.asks and _presented(knock).token:
         # Also where everybody may come: a client that tries its token there must not think that it is right.
         raise NotLoggedIn("This token is wrong.")
     if knock.method not in SAFE_METHODS and (caller is None or not caller.explicit):
@@ -108,9 +111,18 @@ def admit(knock: Knock, policy: Policy | None, kind: Kind, rules: Rules) -> Call
     action = policy.actions.get(knock.method)
     if action is None:
         raise MethodNotAllowed(knock.method, policy.methods)
-    if caller is not None and not rules.access.authorizer.permits(caller, action, policy.resource):
-        raise Forbidden(f"You may not {action} {policy.resource}.")
+    if caller is not None and not rules.access.authorizer.permits(caller, action, policy.resource, _touched(knock, caller)):
+        what = "in that folder" if caller.scope.kind == "folder" else f"to {action} {policy.resource}"
+        raise Forbidden(f"What you logged in with is not good {what}: its scope is {_scope_text(caller)}.", reason="Scope")
     return caller
+
+
+def _touched(knock: Knock, caller: Caller) -> str | None:
+    return paths.parse(knock.path or "") if caller.scope.kind == "folder" else None
+
+
+def _scope_text(caller: Caller) -> str:
+    return f"the files in “{caller.scope.folder}”" if caller.scope.kind == "folder" else "reading only"
 
 
 def _identify(knock: Knock, kind: Kind, access: Access) -> Caller | None:
@@ -119,14 +131,14 @@ def _identify(knock: Knock, kind: Kind, access: Access) -> Caller | None:
     caller = access.identify(_presented(knock))
     if caller is None and kind is Kind.PAGE and "Authorization" not in knock.headers:
         # An old link with an old token, in a browser that is logged in: the login counts.
-        caller = access.identify(Presented.read("", None, knock.cookie))
+        caller = access.identify(Presented.read("", None, knock.cookie, knock.client.address, knock.headers))
     if caller is not None and kind is Kind.PAGE_SOCKET and not caller.explicit:
         raise Forbidden("This WebSocket needs a ticket: POST api/documents/ticket gives one.")
     return caller
 
 
 def _presented(knock: Knock) -> Presented:
-    return Presented.read(knock.headers.get("Authorization", ""), knock.token, knock.cookie)
+    return Presented.read(knock.headers.get("Authorization", ""), knock.token, knock.cookie, knock.client.address, knock.headers)
 
 
 def check_host(host: str, rules: Rules) -> None:

@@ -15,13 +15,13 @@ from homeport import __version__
 from homeport.auth.policies import Policy
 from homeport.auth.redirects import safe_next
 from homeport.core import paths
-from homeport.errors import HomeportError, NotFound, NotLoggedIn
+from homeport.errors import HomeportError, NotFound, NotLoggedIn, TooManyTries
 from homeport.web import shell
 from homeport.web.assets import Assets
 from homeport.web.base import Handler
 from homeport.web.gate import Kind, Rules
 from homeport.web.parts import Parts
-from homeport.web.problems import body_of
+from homeport.web.problems import body_of, wait_header
 
 if TYPE_CHECKING:
     from homeport.stores.base import Stat
@@ -49,16 +49,15 @@ class Page(Handler):
         super().prepare()
         if self.request.method in ("GET", "HEAD") and "token" in self.request.arguments and self.caller is not None:
             if self.caller.way == "token":
-                self._log_in(self.get_query_argument("token"))
+                cookie = self.parts.auth.log_in_caller(self.caller, agent=self.agent, address=self.client.address)
+                self.keep_cookie(self.parts.auth.cookie_name, cookie)
             self.redirect(self._address_without_token())
             raise Finish
 
-    def _log_in(self, token: str) -> bool:
-        agent = self.request.headers.get("User-Agent", "")
-        cookie = self.parts.auth.log_in(token, agent=agent, address=self.client.address)
-        if cookie is not None:
-            self.keep_cookie(self.parts.auth.cookie_name, cookie)
-        return cookie is not None
+    @property
+    def agent(self) -> str:
+        """What the browser calls itself."""
+        return self.request.headers.get("User-Agent", "")
 
     def _address_without_token(self) -> str:
         rest = [(name, value) for name, values in self.request.query_arguments.items() if name != "token" for value in values]
@@ -90,6 +89,7 @@ class Page(Handler):
 
     def write_problem(self, problem: HomeportError) -> None:
         """HTML for browsers, JSON for the others; whoever has to log in is led there."""
+        wait_header(self, problem)
         if "text/html" not in self.request.headers.get("Accept", "") and not isinstance(problem, NotLoggedIn):
             super().write_problem(problem)
             return
@@ -121,7 +121,8 @@ class RootPage(Page):
 
     def get(self) -> None:
         """GET."""
-        self.redirect(f"{self.base_url}tree")
+        folder = self.who.scope.folder
+        self.redirect(f"{self.base_url}tree" + (f"/{quote(folder)}" if folder else ""))
 
 
 class TreePage(Page):
@@ -164,7 +165,7 @@ def _said_by_the_socket(opening: asyncio.Future[Any]) -> None:
 
 
 class LoginPage(Page):
-    """``/login``: a token opens a login."""
+    """``/login``: the password or a token opens a login."""
 
     def get(self) -> None:
         """GET: the form."""
@@ -174,21 +175,33 @@ class LoginPage(Page):
             return
         self._form(next_url, "That token is not right; it may be of an earlier start." if "wrong" in self.request.arguments else "")
 
-    def post(self) -> None:
-        """POST: the form's ``token`` (``password`` in clients that know nothing else)."""
+    async def post(self) -> None:
+        """POST: the form's ``password`` or ``token``; either field may hold either."""
         next_url = safe_next(self.get_argument("next", None), self.base_url)
-        token = self.get_body_argument("token", "") or self.get_body_argument("password", "")
-        if self._log_in(token):
+        # Not stripped: a password may begin or end with a space.
+        secret = self.get_body_argument("password", "", strip=False) or self.get_body_argument("token", "", strip=False)
+        auth = self.parts.auth
+        try:
+            cookie = await auth.log_in(secret, agent=self.agent, address=self.client.address)
+        except TooManyTries as error:
+            self.set_status(error.status)
+            wait_header(self, error)
+            self._form(next_url, error.message)
+            return
+        if cookie is not None:
+            self.keep_cookie(auth.cookie_name, cookie)
             self.redirect(next_url, status=303)
             return
         self.set_status(401)
-        self._form(next_url, "That token is not right.")
+        self._form(next_url, f"That {'password' if auth.has_password else 'token'} is not right.")
 
     def _form(self, next_url: str, problem: str) -> None:
-        plain = shell.login_form(action=f"{self.base_url}login", next_url=next_url, xsrf=self.ensure_xsrf(), problem=problem)
-        config: dict[str, object] = {"next": next_url, "xsrf": self.ensure_xsrf()}
+        by_password = self.parts.auth.has_password
+        action, xsrf = f"{self.base_url}login", self.ensure_xsrf()
+        plain = shell.login_form(action=action, next_url=next_url, xsrf=xsrf, problem=problem, by_password=by_password)
+        config: dict[str, object] = {"next": next_url, "xsrf": xsrf, "login": "password" if by_password else "token"}
         if problem:
-            config["error"] = {"status": 401, "code": "not_logged_in", "message": problem}
+            config["error"] = {"status": self.get_status(), "code": "not_logged_in", "message": problem}
         self.render_page("login", title="Log in to Homeport", config=config, plain=plain)
 
 
@@ -198,6 +211,8 @@ class LogoutPage(Page):
     def get(self) -> None:
         """GET, as Jupyter has it."""
         if self.caller is not None:
+            if self.caller.way == "cookie":
+                self.audit("logout")
             self.parts.auth.log_out(self.caller)
         self.drop_cookie(self.parts.auth.cookie_name)
         self.redirect(f"{self.base_url}login")

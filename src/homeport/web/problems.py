@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from tornado.web import HTTPError, MissingArgumentError, RequestHandler
 
-from homeport.errors import BadRequest, Forbidden, HomeportError, NotFound
+from homeport.errors import BadRequest, Forbidden, HomeportError, NotFound, TooManyTries
 from homeport.web.gate import MethodNotAllowed
 
 
@@ -60,10 +60,17 @@ def body_of(error: HomeportError) -> dict[str, Any]:
     return {**error.data, "message": error.message, "reason": error.data.get("reason"), "code": error.code}
 
 
+def wait_header(handler: RequestHandler, error: HomeportError) -> None:
+    """Say in a header, too, when to come again."""
+    if isinstance(error, TooManyTries):
+        handler.set_header("Retry-After", str(error.data["retry_after"]))
+
+
 def write_json(handler: RequestHandler, error: HomeportError) -> None:
     """Answer with the JSON of an error and its status."""
     handler.set_status(error.status)
     if isinstance(error, MethodNotAllowed):
         handler.set_header("Allow", ", ".join(error.methods))
+    wait_header(handler, error)
     handler.set_header("Content-Type", "application/json")
     handler.finish(msgspec.json.encode(body_of(error), enc_hook=str))  # pyright: ignore[reportUnknownMemberType]

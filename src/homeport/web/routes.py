@@ -19,6 +19,12 @@ from homeport.web.kernel_socket import KernelSocket
 from homeport.web.sockets import Socket
 
 _ID = r"[\w-]+"
+_OPENED = needs("documents", GET="execute").audited(GET="notebook opened")
+_CHANGED = needs("contents", "GET", "POST", "PUT", "PATCH", "DELETE").audited(
+    **dict.fromkeys(("POST", "PUT", "PATCH", "DELETE"), "file changed")
+)
+_ACTED = needs("kernels", POST="execute").audited(POST="kernel interrupted or restarted")
+_ENDED = needs("sessions", "GET", PATCH="execute", DELETE="execute").audited(PATCH="kernel started", DELETE="kernel ended")
 
 
 @dataclass(frozen=True)
@@ -36,7 +42,7 @@ class Route:
 
 ROUTES: tuple[Route, ...] = (
     # Pages
-    Route(r"", pages.RootPage, needs("contents", "GET")),
+    Route(r"", pages.RootPage, needs("identity", "GET")),
     Route(r"tree(?:/(?P<path>.*))?", pages.TreePage, needs("contents", "GET")),
     Route(r"notebooks/(?P<path>.+)", pages.NotebookPage, needs("contents", "GET")),
     Route(r"login", pages.LoginPage, public("GET", "POST")),
@@ -48,30 +54,36 @@ ROUTES: tuple[Route, ...] = (
     Route(r"api/?", status.Version, public("GET")),
     Route(r"api/status", status.Status, needs("server", "GET")),
     Route(r"api/me", status.Me, needs("identity", "GET")),
-    Route(r"api/shutdown", status.Shutdown, needs("server", POST="execute")),
+    Route(r"api/shutdown", status.Shutdown, needs("server", POST="execute").audited(POST="stop")),
     # Open documents
-    Route(r"api/documents/socket", DocumentSocket, needs("documents", GET="execute")),
-    Route(r"api/kernels/documents/socket", DocumentSocket, needs("documents", GET="execute")),
+    Route(r"api/documents/socket", DocumentSocket, _OPENED),
+    Route(r"api/kernels/documents/socket", DocumentSocket, _OPENED),
     Route(r"api/documents/ticket", Ticket, needs("documents", POST="execute")),
     Route(r"api/documents/blobs/(?P<name>[0-9a-f]{64})", Blob, needs("documents", "GET")),
-    Route(r"api/documents/streams/(?P<key>.+)", StreamText, needs("documents", "GET")),
+    Route(r"api/documents/streams/(?P<key>.+)", StreamText, needs("documents", "GET").audited(GET="download")),
     # Contents
-    Route(rf"api/contents/(?P<path>.+)/checkpoints/(?P<checkpoint>{_ID})", contents.OneCheckpoint, needs("contents", "POST", "DELETE")),
+    Route(
+        rf"api/contents/(?P<path>.+)/checkpoints/(?P<checkpoint>{_ID})",
+        contents.OneCheckpoint,
+        needs("contents", "POST", "DELETE").audited(POST="file changed"),
+    ),
     Route(r"api/contents/(?P<path>.+)/checkpoints", contents.CheckpointList, needs("contents", "GET", "POST")),
     Route(r"api/contents/(?P<path>.+)/trust", contents.TrustNotebook, needs("contents", "POST")),
-    Route(r"api/contents(?:/(?P<path>.*))?", contents.Contents, needs("contents", "GET", "POST", "PUT", "PATCH", "DELETE")),
+    Route(r"api/contents(?:/(?P<path>.*))?", contents.Contents, _CHANGED),
     Route(r"api/notebooks(?:/(?P<path>.*))?", contents.NotebooksRedirect, needs("contents", "GET", "POST", "PUT", "PATCH", "DELETE")),
-    Route(r"files/(?P<path>.+)", Files, needs("contents", "GET", "HEAD")),
+    Route(r"files/(?P<path>.+)", Files, needs("contents", "GET", "HEAD").audited(GET="download")),
     # Kernels
-    Route(rf"api/kernels/(?P<kernel_id>{_ID})/channels", KernelSocket, needs("kernels", GET="execute")),
-    Route(rf"api/kernels/(?P<kernel_id>{_ID})/(?P<action>interrupt|restart)", kernels.KernelAction, needs("kernels", POST="execute")),
-    Route(rf"api/kernels/(?P<kernel_id>{_ID})", kernels.OneKernel, needs("kernels", "GET", "DELETE")),
-    Route(r"api/kernels", kernels.Kernels, needs("kernels", "GET", POST="execute")),
+    Route(rf"api/kernels/(?P<kernel_id>{_ID})/channels", KernelSocket, needs("kernels", GET="execute").audited(GET="kernel connected")),
+    Route(rf"api/kernels/(?P<kernel_id>{_ID})/(?P<action>interrupt|restart)", kernels.KernelAction, _ACTED),
+    Route(
+        rf"api/kernels/(?P<kernel_id>{_ID})", kernels.OneKernel, needs("kernels", "GET", DELETE="execute").audited(DELETE="kernel ended")
+    ),
+    Route(r"api/kernels", kernels.Kernels, needs("kernels", "GET", POST="execute").audited(POST="kernel started")),
     Route(r"api/kernelspecs/(?P<name>[^/]+)", kernels.OneKernelspec, needs("kernelspecs", "GET")),
     Route(r"api/kernelspecs", kernels.Kernelspecs, needs("kernelspecs", "GET")),
     Route(r"kernelspecs/(?P<name>[^/]+)/(?P<file>.+)", kernels.KernelspecFile, needs("kernelspecs", "GET")),
-    Route(rf"api/sessions/(?P<session_id>{_ID})", kernels.OneSession, needs("sessions", "GET", "PATCH", "DELETE")),
-    Route(r"api/sessions", kernels.Sessions, needs("sessions", "GET", "POST")),
+    Route(rf"api/sessions/(?P<session_id>{_ID})", kernels.OneSession, _ENDED),
+    Route(r"api/sessions", kernels.Sessions, needs("sessions", "GET", POST="execute").audited(POST="kernel started")),
     # Everything else
     Route(r".*", pages.NotThere, public("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")),
 )

@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 LARGEST_PLAIN_BODY = 16 * 1024 * 1024
 """Bytes of a body that is held in memory; uploads go to files and may be larger (``contents.py``)."""
 _PATIENCE = 1.0
+_SWEEP_EVERY = 2.0
 _BUSY = (errno.EADDRINUSE, errno.EACCES)
 
 
@@ -47,6 +48,7 @@ class Server:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._http: HTTPServer | None = None
+        self._sweeping: asyncio.Task[None] | None = None
         self.port = 0
         """The port that it listens on, once started."""
 
@@ -100,14 +102,23 @@ class Server:
         http.add_sockets(sockets)
         self._http = http
         parts.loop_watch.start()
+        self._sweeping = asyncio.create_task(self._sweep())
         await asyncio.to_thread(uploads.sweep, parts.folders.state / "uploads", older_than=86400, now=time.time())
         self._tell_where()
+
+    async def _sweep(self) -> None:
+        """End logins that are over, also those whose pages only hold a socket open."""
+        while True:
+            await asyncio.sleep(_SWEEP_EVERY)
+            self._parts.auth.sweep(self._parts.connections.logins)
 
     async def stop(self) -> None:
         """Accept nothing more, say goodbye to open links, finish what is being answered (for a second)."""
         http, self._http = self._http, None
         if http is None:
             return
+        if self._sweeping is not None:
+            self._sweeping.cancel()
         self._file().unlink(missing_ok=True)
         http.stop()
         self._parts.connections.close_all()
@@ -142,7 +153,7 @@ class Server:
             "base_url": settings.base_url,
             "homeport": __version__,
             "hostname": self.hostname,
-            "password": False,
+            "password": self._parts.auth.has_password,
             "pid": os.getpid(),
             "port": self.port,
             "root_dir": str(settings.root_dir),

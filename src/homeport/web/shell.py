@@ -86,14 +86,15 @@ NOT_BUILT = (
 )
 
 
-def login_form(*, action: str, next_url: str, xsrf: str, problem: str) -> str:
+def login_form(*, action: str, next_url: str, xsrf: str, problem: str, by_password: bool) -> str:
     """The form that works without scripts."""
+    what, name = ("Password or token", "password") if by_password else ("Token", "token")
     said = f'<p role="alert">{html.escape(problem)}</p>' if problem else ""
     return (
         f'<div id="plain"><h1>Log in to Homeport</h1>{said}<form method="post" action="{html.escape(action)}">'
         f'<input type="hidden" name="_xsrf" value="{html.escape(xsrf)}">'
         f'<input type="hidden" name="next" value="{html.escape(next_url)}">'
-        '<p><label>Token<br><input name="token" type="password" autocomplete="current-password" required autofocus></label></p>'
+        f'<p><label>{what}<br><input name="{name}" type="password" autocomplete="current-password" required autofocus></label></p>'
         "<p><button>Log in</button></p></form>"
         "<p>The server printed a link with the token when it started; <code>homeport list</code> on its machine shows it again.</p></div>"
     )

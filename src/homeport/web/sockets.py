@@ -6,6 +6,7 @@ import asyncio
 import logging
 from types import TracebackType
 from typing import Any, ClassVar
+from urllib.parse import unquote
 
 from tornado.iostream import StreamClosedError
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
@@ -66,8 +67,12 @@ class Socket(WebSocketHandler):
     def prepare(self) -> None:
         """Pass the gate."""
         self.client = client_behind(self.request, self.rules)
-        knock = knock_of(self.request, self.client, self.parts.auth.cookie_name)
+        knock = knock_of(self.request, self.client, self.parts.auth.cookie_name, None)
         self.caller = gate.admit(knock, self._policy, self.kind, self.rules)
+        event = self._policy.events.get("GET") if self._policy is not None else None
+        if event is not None and self.caller is not None:
+            user, path = self.caller.identity.username, self.get_query_argument("path", unquote(self.request.path))
+            self.parts.auth.audit.record(event, user=user, address=self.client.address, login=self.caller.login, path=path)
 
     async def open(self, *args: str, **kwargs: str) -> None:
         """The handshake is over. Called by those who override it."""

@@ -1,4 +1,4 @@
-/** The login page: one field, and where to find what goes into it. A plain form: the browser posts it, scripts or not. */
+/** The login page: one field for the password or a token, and where to find what goes into it. A plain form: the browser posts it, scripts or not. */
 import type { JSX } from "preact";
 import { useEffect, useRef } from "preact/hooks";
 import type { PageConfig } from "../../main/config";
@@ -10,7 +10,7 @@ export function LoginPage({ config }: { config: PageConfig }): JSX.Element {
   // Browsers heed "autofocus" in the first HTML only.
   useEffect(() => field.current?.focus(), []);
   const byPassword = config.login === "password";
-  const what = byPassword ? "Password" : "Token";
+  const what = byPassword ? "Password or token" : "Token";
   return (
     <div class="login-page">
       <div class="login-corner">
