@@ -20,7 +20,6 @@ _EXAMPLES = {
     "path": "folder/a.ipynb",
     "name": "0" * 64,
     "file": "logo.svg",
-    "key": "some/stream",
     "kernel_id": "00000000-0000-0000-0000-000000000000",
     "session_id": "00000000-0000-0000-0000-000000000000",
     "checkpoint": "checkpoint",
