@@ -6,8 +6,10 @@ docs/architecture.md, and how a page comes in.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
+import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol, cast
 
@@ -28,6 +30,10 @@ from homeport.errors import BadRequest, HomeportError, NotFound, ProtocolError
 from homeport.protocol.document import JSON, Control
 
 log = logging.getLogger(__name__)
+
+_MOST_UNDERWAY = 64
+_KEPT_ANSWERS = 256
+_LONGEST_ID = 64
 
 
 class Runs(Protocol):
@@ -110,6 +116,7 @@ class Document:
         self._encoder = encoder
         self._lock = lock
         self._limits = limits
+        self._operations: dict[str, asyncio.Task[JSON]] = {}
 
     @property
     def path(self) -> str:
@@ -187,6 +194,9 @@ class Document:
         Returns:
             Whether the file holds all of it; when not, the log does.
         """
+        for operation in self._operations.values():
+            operation.cancel()
+        await asyncio.gather(*self._operations.values(), return_exceptions=True)
         await self.runner.close()
         clean = await self.saver.close()
         self.room.compact()
@@ -209,17 +219,46 @@ class Document:
     # ---- control ops --------------------------------------------------------------------------------------------------
 
     async def _control(self, peer: Peer, message: Control) -> None:
-        """Do what a page asks, and reply: without an error when it is done, or durable; with one when it cannot be."""
+        """Begin what a page asks for, and reply when it is done: without an error, or with the one for which it cannot be.
+
+        A kernel may take a minute to start: what else the page says is not to wait behind it. A page whose link was cut asks
+        again for what it has no answer to: it gets the answer, and nothing is done twice.
+        """
         asked = message.fields.get("id")
+        known = asked if isinstance(asked, str) and len(asked) <= _LONGEST_ID else None
+        operation = self._operations.get(known) if known else None
+        if operation is None:
+            while (underway := [each for each in self._operations.values() if not each.done()]) and len(underway) >= _MOST_UNDERWAY:
+                await asyncio.wait(underway, return_when=asyncio.FIRST_COMPLETED)
+            operation = asyncio.create_task(self._operate(message))
+            self._operations[known or uuid.uuid4().hex] = operation
+            self._forget_operations()
+
+        def reply(done: asyncio.Task[JSON]) -> None:
+            if not done.cancelled():
+                peer.tell("reply", id=asked, error=done.result())
+
+        operation.add_done_callback(reply)
+
+    def _forget_operations(self) -> None:
+        """Only the last answers are kept: a page asks again within seconds, or not at all."""
+        for key in list(self._operations)[: max(0, len(self._operations) - _KEPT_ANSWERS)]:
+            if self._operations[key].done():
+                del self._operations[key]
+
+    async def _operate(self, message: Control) -> JSON:
+        """Do what a page asks. The error for which it cannot be done, or None."""
         try:
             operation = _OPERATIONS.get(message.op)
             if operation is None:
                 raise BadRequest(f"There is no operation “{message.op[:40]}”.")
             await operation(self, message.fields)
         except HomeportError as error:
-            peer.tell("reply", id=asked, error={**error.data, "code": error.code, "message": error.message})
-        else:
-            peer.tell("reply", id=asked, error=None)
+            return {**error.data, "code": error.code, "message": error.message}
+        except Exception:  # whatever it is, the page hears of it, and the log says why
+            log.exception("The operation %r failed.", message.op[:40])
+            return {"code": "error", "message": "Something went wrong in the server; its log says more."}
+        return None
 
     async def on_run(self, fields: Mapping[str, JSON]) -> None:
         """Queue cells."""
