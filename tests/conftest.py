@@ -11,5 +11,6 @@ pytest_plugins = [
     "harness.server",
     "harness.browser",
     "harness.document_client",
+    "harness.bad_link",
     "harness.faults",
 ]

@@ -41,7 +41,7 @@ class Kind(Enum):
     SOCKET = "socket"
     """A WebSocket that other Jupyter clients use too."""
     PAGE_SOCKET = "page socket"
-    """A WebSocket of our own pages: by ticket only."""
+    """A WebSocket or event stream of our own pages: by ticket only."""
 
 
 class MethodNotAllowed(HomeportError):
@@ -133,7 +133,7 @@ def _identify(knock: Knock, kind: Kind, access: Access) -> Caller | None:
         # An old link with an old token, in a browser that is logged in: the login counts.
         caller = access.identify(Presented.read("", None, knock.cookie, knock.client.address, knock.headers))
     if caller is not None and kind is Kind.PAGE_SOCKET and not caller.explicit:
-        raise Forbidden("This WebSocket needs a ticket: POST api/documents/ticket gives one.")
+        raise Forbidden("This needs a ticket: POST api/documents/ticket gives one.")
     return caller
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from homeport.stores.checkpoints import Checkpoints
 from homeport.web.connections import Connections
+from homeport.web.event_streams import EventStreams
 from homeport.web.loop_watch import LoopWatch
 from homeport.web.notebook_worker import NotebookWorker
 from homeport.web.pieces import Pieces
@@ -44,6 +45,7 @@ class Parts:
     stop: Callable[[bool], None] = _nothing_to_stop
     loop_watch: LoopWatch = field(default_factory=LoopWatch)
     connections: Connections = field(default_factory=Connections)
+    event_streams: EventStreams = field(default_factory=EventStreams)
     started: float = field(default_factory=time.time)
     places: Places = field(default_factory=Places)
     notebook_worker: NotebookWorker = field(default_factory=NotebookWorker)

@@ -13,6 +13,7 @@ from homeport.auth.policies import Policy, needs, public
 from homeport.web import contents, kernels, pages, status
 from homeport.web.assets import AssetHandler
 from homeport.web.base import Handler
+from homeport.web.document_events import Events, EventsChannel
 from homeport.web.document_socket import DocumentSocket, Ticket
 from homeport.web.files import Blob, Files, StreamText
 from homeport.web.kernel_socket import KernelSocket
@@ -58,6 +59,12 @@ ROUTES: tuple[Route, ...] = (
     # Open documents
     Route(r"api/documents/socket", DocumentSocket, _OPENED),
     Route(r"api/kernels/documents/socket", DocumentSocket, _OPENED),
+    Route(r"api/documents/events", Events, needs("documents", GET="execute")),
+    Route(
+        rf"api/documents/events/(?P<stream_id>{_ID})/(?P<channel>{_ID})",
+        EventsChannel,
+        needs("documents", POST="execute", DELETE="execute"),
+    ),
     Route(r"api/documents/ticket", Ticket, needs("documents", POST="execute")),
     Route(r"api/documents/blobs/(?P<name>[0-9a-f]{64})", Blob, needs("documents", "GET")),
     Route(r"api/documents/streams/(?P<key>.+)", StreamText, needs("documents", "GET").audited(GET="download")),

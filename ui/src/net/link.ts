@@ -5,6 +5,7 @@
  * The link starts before Yjs is loaded: a page that has nothing yet asks for everything with a constant, and what comes is
  * kept until a SyncSide is attached. This saves a round trip and the download of the editor at the first opening.
  */
+import { openEvents } from "./event_transport";
 import {
   AWARENESS,
   decode,
@@ -21,7 +22,8 @@ import {
 } from "./frames";
 import { type LinkCommand, type LinkEvent, LinkState } from "./link_state";
 import { RestError, rest } from "./rest";
-import { openWebSocket, type Transport } from "./transport";
+import { openWebSocket, type Transport, type TransportEvents } from "./transport";
+import { type Memory, type Way, Ways } from "./ways";
 
 /** The document's end of the link. All byte arrays are y-protocols payloads without the frame type. */
 export interface SyncSide {
@@ -47,6 +49,8 @@ export interface LinkView {
   waiting: number;
   /** Why it is not online, when the server said so. */
   reason: string;
+  /** What carries it: "WebSocket", "HTTP" where WebSockets are refused; empty before the first one opened. */
+  transport: string;
 }
 
 /** A request that the server answered with an error. */
@@ -68,7 +72,13 @@ export interface LinkOptions {
   client: string;
 }
 
-const SOCKETS = ["api/documents/socket", "api/kernels/documents/socket"];
+const SOCKETS = { socket: "api/documents/socket", "kernel-socket": "api/kernels/documents/socket" };
+
+/** Milliseconds: a proxy that neither lets a WebSocket through nor refuses it is given up after this. */
+const SOCKET_WITHIN = 5_000;
+/** Milliseconds on HTTP after which a WebSocket is tried again beside it; doubled up to the last. */
+const FIRST_PROBE = 20_000;
+const LAST_PROBE = 600_000;
 
 export class Link {
   private readonly state = new LinkState();
@@ -77,9 +87,10 @@ export class Link {
   /** Grows with each attempt: what an older one still says is not heard. */
   private generation = 0;
   private ticket: string | undefined;
-  /** Index in SOCKETS of the address that worked last. */
-  private preferred = 0;
-  private tried = 0;
+  private readonly ways: Ways;
+  private carriedBy = "";
+  private probeTimer: ReturnType<typeof setTimeout> | undefined;
+  private probeAfter = FIRST_PROBE;
   private side: SyncSide | null = null;
   private early: Uint8Array[] = [];
   private askedEarly = false;
@@ -95,6 +106,7 @@ export class Link {
     this.options = options;
     this.path = options.path;
     this.ticket = options.ticket;
+    this.ways = new Ways(storage(), options.baseUrl);
   }
 
   get view(): LinkView {
@@ -104,18 +116,21 @@ export class Link {
     else if (phase === "stopped") status = "stopped";
     else if (attempt > 1) status = "offline";
     else if (seen) status = "reconnecting";
-    return { status, waiting, reason };
+    return { status, waiting, reason, transport: this.carriedBy };
   }
 
   start(): void {
     this.handle({ type: "start" });
     addEventListener("online", this.wake);
+    addEventListener("online", this.networkChanged);
     addEventListener("focus", this.wake);
     addEventListener("pageshow", this.wake);
     document.addEventListener("visibilitychange", this.wake);
   }
 
   stop(): void {
+    clearTimeout(this.probeTimer);
+    removeEventListener("online", this.networkChanged);
     removeEventListener("online", this.wake);
     removeEventListener("focus", this.wake);
     removeEventListener("pageshow", this.wake);
@@ -227,15 +242,22 @@ export class Link {
     const generation = this.generation;
     const ticket = await this.takeTicket(generation);
     if (ticket === undefined || generation !== this.generation) return;
+    this.tryWay(generation, ticket, this.ways.order(Date.now()), 0);
+  }
+
+  /** Tries one way after the other until one opens; only when none does, the attempt has failed. */
+  private tryWay(generation: number, ticket: string, order: readonly Way[], index: number): void {
+    const way = order[index] ?? "socket";
     let opened = false;
     const current = (): boolean => generation === this.generation;
-    this.transport = openWebSocket(this.url(ticket), {
+    const patience =
+      way === "events" ? undefined : setTimeout(() => !opened && current() && transport.close(), SOCKET_WITHIN);
+    const transport = this.open(way, ticket, {
       opened: () => {
         if (!current()) return;
         opened = true;
-        this.preferred = (this.preferred + this.tried) % SOCKETS.length;
-        this.tried = 0;
         this.handle({ type: "opened" });
+        this.carried(way, order.slice(0, index));
         this.askEarly();
       },
       frame: (data) => {
@@ -244,13 +266,63 @@ export class Link {
         this.receive(data);
       },
       closed: (reason) => {
+        clearTimeout(patience);
         if (!current()) return;
-        // A socket that never opened may have been refused by a proxy: the next attempt takes the other address.
-        if (!opened) this.tried += 1;
         this.early = [];
-        this.handle({ type: "closed", random: Math.random(), reason });
+        if (!opened && index + 1 < order.length) {
+          this.handle({ type: "rerouted" });
+          this.tryWay(generation, ticket, order, index + 1);
+        } else this.handle({ type: "closed", random: Math.random(), reason });
       },
     });
+    this.transport = transport;
+  }
+
+  private open(way: Way, ticket: string, events: TransportEvents): Transport {
+    if (way !== "events") return openWebSocket(this.url(way, ticket), events);
+    return openEvents({ baseUrl: this.options.baseUrl, path: this.path, ticket, channel: newId() }, events);
+  }
+
+  private carried(way: Way, failed: readonly Way[]): void {
+    this.ways.opened(way, failed, Date.now());
+    this.carriedBy = this.transport?.name ?? "";
+    if (way === "events") this.probeLater();
+    else this.probeAfter = FIRST_PROBE;
+    this.tell();
+  }
+
+  /** Whether people are to be told now that WebSockets are blocked here: once for a browser and server. */
+  tellBlocked(): boolean {
+    return this.ways.tell();
+  }
+
+  private readonly networkChanged = (): void => {
+    this.probeAfter = FIRST_PROBE;
+    if (this.carriedBy === "HTTP") this.probeLater();
+  };
+
+  private probeLater(): void {
+    clearTimeout(this.probeTimer);
+    this.probeTimer = setTimeout(() => void this.probe(), this.probeAfter * (0.75 + Math.random() / 2));
+    this.probeAfter = Math.min(LAST_PROBE, this.probeAfter * 2);
+  }
+
+  /** On HTTP: looks whether a WebSocket gets through by now, and if so goes over to it. */
+  private async probe(): Promise<void> {
+    if (this.carriedBy !== "HTTP" || this.state.phase !== "online") return;
+    this.probeLater();
+    if (document.visibilityState === "hidden") return;
+    try {
+      const ticket = await this.askTicket();
+      for (const way of ["socket", "kernel-socket"] as const) {
+        if (!(await opens(this.url(way, ticket)))) continue;
+        this.ways.opened(way, way === "socket" ? [] : ["socket"], Date.now());
+        this.handle({ type: "switch" });
+        return;
+      }
+    } catch {
+      // The link itself will notice what is wrong.
+    }
   }
 
   /** @returns undefined when there is none and the state has been told. */
@@ -259,10 +331,7 @@ export class Link {
     this.ticket = undefined;
     if (first) return first;
     try {
-      const { ticket } = await rest(this.options.baseUrl).send<{ ticket: string }>("POST", "api/documents/ticket", {
-        path: this.path,
-      });
-      return ticket;
+      return await this.askTicket();
     } catch (error) {
       if (generation !== this.generation) return undefined;
       const { status, message } = error instanceof RestError ? error : { status: 0, message: "" };
@@ -272,9 +341,13 @@ export class Link {
     }
   }
 
-  private url(ticket: string): string {
-    const address = SOCKETS[(this.preferred + this.tried) % SOCKETS.length] ?? "";
-    const url = new URL(this.options.baseUrl + address, location.href);
+  private async askTicket(): Promise<string> {
+    const body = { path: this.path };
+    return (await rest(this.options.baseUrl).send<{ ticket: string }>("POST", "api/documents/ticket", body)).ticket;
+  }
+
+  private url(way: keyof typeof SOCKETS, ticket: string): string {
+    const url = new URL(this.options.baseUrl + SOCKETS[way], location.href);
     url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
     url.searchParams.set("path", this.path);
     url.searchParams.set("ticket", ticket);
@@ -359,6 +432,35 @@ export class Link {
     this.answers.delete(id);
     if (error) answer?.reject(new RequestError(error.message, error.code));
     else answer?.resolve();
+  }
+}
+
+/** Whether a WebSocket opens there. */
+function opens(url: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = openWebSocket(url, {
+      opened: () => {
+        resolve(true);
+        socket.close();
+      },
+      frame: () => {},
+      closed: () => resolve(false),
+    });
+    setTimeout(() => socket.close(), SOCKET_WITHIN);
+  });
+}
+
+/** The browser's memory; where it is forbidden, one that forgets with the page. */
+function storage(): Memory {
+  try {
+    return localStorage;
+  } catch {
+    const items = new Map<string, string>();
+    return {
+      getItem: (key) => items.get(key) ?? null,
+      setItem: (key, value) => void items.set(key, value),
+      removeItem: (key) => void items.delete(key),
+    };
   }
 }
 

@@ -151,6 +151,23 @@ describe("reconnecting", () => {
     expect(drive.timer()).toMatchObject([{ type: "connect" }]);
   });
 
+  it("gives each way to the server its time", () => {
+    const drive = new Drive();
+    drive.step({ type: "start" });
+    drive.at += 10_000;
+    expect(drive.step({ type: "rerouted" })).toEqual([]);
+    drive.at += 10_000;
+    expect(drive.step({ type: "tick", random: 0 })).toEqual([]);
+    expect(drive.state.phase).toBe("connecting");
+  });
+
+  it("takes a better way at once, and what was not acknowledged along", () => {
+    const drive = new Drive().online();
+    drive.step({ type: "changed" });
+    expect(drive.step({ type: "switch" })).toEqual([{ type: "disconnect" }, { type: "connect", attempt: 0 }]);
+    expect(drive.state.waiting).toBe(1);
+  });
+
   it("stops when the server refuses the page", () => {
     const drive = new Drive().online();
     drive.step({ type: "closed", random: 0 });
@@ -179,6 +196,8 @@ it("never contradicts itself, whatever comes in whatever order", () => {
     () => ({ type: "closed", random: random() }),
     () => ({ type: "tick", random: random() }),
     () => ({ type: "wake" }),
+    () => ({ type: "rerouted" }),
+    () => ({ type: "switch" }),
   ];
   for (let run = 0; run < 200; run++) {
     const drive = new Drive();

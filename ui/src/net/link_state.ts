@@ -34,6 +34,10 @@ export type LinkEvent =
   | { type: "ack"; count: number }
   | { type: "request"; id: string; message: PageMessage }
   | { type: "reply"; id: string }
+  /** One way to the server does not open, another one is tried. */
+  | { type: "rerouted" }
+  /** A better way to the server has been found: take it. */
+  | { type: "switch" }
   | { type: "closed"; random: number; reason?: string }
   | { type: "tick"; random: number }
   /** The browser is online, visible or focused again. */
@@ -106,6 +110,11 @@ export class LinkState {
       case "reply":
         this.requests.delete(event.id);
         return [];
+      case "rerouted":
+        if (this.phase === "connecting") this.deadline = at + OPEN_WITHIN;
+        return [];
+      case "switch":
+        return this.phase === "online" ? [{ type: "disconnect" }, ...this.connect(at)] : [];
       case "closed":
         return this.closed(event.random, at, event.reason ?? "");
       case "tick":

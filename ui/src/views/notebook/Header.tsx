@@ -106,11 +106,11 @@ function SaveStatus({ page }: { page: Page }): JSX.Element {
 }
 
 /** The words for the state of the link, as people read them. */
-export function linkWords(status: string, waiting: number): string {
+export function linkWords(status: string, waiting: number, transport = ""): string {
   const changes = waiting === 0 ? "" : waiting === 1 ? ", 1 change waiting" : `, ${waiting} changes waiting`;
   switch (status) {
     case "online":
-      return "Online";
+      return transport === "HTTP" ? "Online over HTTP" : "Online";
     case "connecting":
       return "Connecting…";
     case "reconnecting":
@@ -123,14 +123,18 @@ export function linkWords(status: string, waiting: number): string {
 }
 
 function LinkStatusChip({ page }: { page: Page }): JSX.Element {
-  const { status, waiting, reason } = page.linkView.value;
-  const words = linkWords(status, waiting);
+  const { status, waiting, reason, transport } = page.linkView.value;
+  const words = linkWords(status, waiting, transport);
+  const up =
+    transport === "HTTP"
+      ? "The link to the server is up, over plain HTTP: something in between blocks WebSockets"
+      : "The link to the server is up";
   return (
     <button
       type="button"
       class={`chip link-chip link-${status}`}
       aria-label={`Link to the server: ${words}`}
-      title={status === "online" ? "The link to the server is up" : reason || "Click to try again now"}
+      title={status === "online" ? up : reason || "Click to try again now"}
       onClick={() => page.link.retry()}
     >
       {status === "online" ? <span class="dot" /> : <Icon icon={OfflineIcon} size={14} />}

@@ -44,10 +44,11 @@ function Opening({ page }: { page: Page }): JSX.Element {
 /** The page's state as attributes of the root element: for style sheets, tests and benchmarks. */
 function useRootData(page: Page): void {
   useSignalEffect(() => {
-    const { status, waiting } = page.linkView.value;
+    const { status, waiting, transport } = page.linkView.value;
     const data = document.documentElement.dataset;
     data.link = status;
     data.waiting = String(waiting);
+    data.transport = transport;
     data.kernel = page.server.kernel.value?.state ?? "none";
     data.save = page.server.save.value.state;
     data.queue = String(page.server.queue.value.length);

@@ -26,7 +26,7 @@ export class Page {
   readonly rest: Rest;
   readonly server = new ServerState();
   readonly nearness = new Nearness();
-  readonly linkView = signal<LinkView>({ status: "connecting", waiting: 0, reason: "" });
+  readonly linkView = signal<LinkView>({ status: "connecting", waiting: 0, reason: "", transport: "" });
   readonly path = signal("");
   readonly loaded = signal(false);
   readonly views = signal<CellViews>(null as unknown as CellViews);
@@ -63,6 +63,13 @@ export class Page {
     sync.observe(() => this.documentChanged());
     link.observe((view) => {
       this.linkView.value = view;
+      if (view.transport === "HTTP" && link.tellBlocked()) {
+        toast(
+          "Something between this browser and the server blocks WebSockets. This page works over plain HTTP instead; nothing " +
+            "is lost, and it changes back by itself when it can.",
+          { action: { label: "OK", run: () => {} } },
+        );
+      }
     });
     link.observeState((state) => {
       this.server.merge(state);
