@@ -13,4 +13,5 @@ pytest_plugins = [
     "harness.document_client",
     "harness.bad_link",
     "harness.faults",
+    "harness.installed",
 ]

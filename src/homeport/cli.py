@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 
 from homeport.commands import COMMANDS
+from homeport.commands.names import LAB, NOTEBOOK, Name
 from homeport.errors import HomeportError
 from homeport.options import BadOption
 
@@ -25,14 +26,36 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     word = given[0] if given else ""
     module, rest = (COMMANDS[word].module, given[1:]) if word in COMMANDS else ("serve", given)
+    return _reported("homeport", lambda: import_module(f"homeport.commands.{module}").run(rest))
+
+
+def jupyter_notebook(arguments: Sequence[str] | None = None) -> int:
+    """The command ``jupyter-notebook``, which ``jupyter notebook`` calls; as :func:`main`."""
+    return _jupyter(NOTEBOOK, arguments)
+
+
+def jupyter_lab(arguments: Sequence[str] | None = None) -> int:
+    """The command ``jupyter-lab``, which ``jupyter lab`` calls; as :func:`main`."""
+    return _jupyter(LAB, arguments)
+
+
+def _jupyter(name: Name, arguments: Sequence[str] | None) -> int:
+    from homeport.commands import jupyter
+
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    return _reported(name.program, lambda: jupyter.run(name, given))
+
+
+def _reported(program: str, run: Callable[[], int]) -> int:
+    """The exit status of ``run``; what goes wrong on purpose is said on stderr."""
     try:
-        status: int = import_module(f"homeport.commands.{module}").run(rest)
+        status = run()
         sys.stdout.flush()
     except BadOption as error:
-        print(f"homeport: {error.message}", file=sys.stderr)
+        print(f"{program}: {error.message}", file=sys.stderr)
         return USAGE_ERROR
     except HomeportError as error:
-        print(f"homeport: {error.message}", file=sys.stderr)
+        print(f"{program}: {error.message}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return INTERRUPTED

@@ -101,6 +101,13 @@ def read_base_url(value: object) -> str:
     return f"/{inner}/" if inner else "/"
 
 
+def read_page(value: object) -> str:
+    """The path of a page of this server, given back with a slash at its beginning."""
+    if not isinstance(value, str) or "\\" in value or "//" in value or ":" in value.partition("/")[0]:
+        raise ValueError("the path of a page, such as /tree/projects, is wanted")
+    return "/" + value.lstrip("/")
+
+
 def read_names(value: object) -> tuple[str, ...]:
     """Several names: a list, or one text with commas between them."""
     if isinstance(value, str):
@@ -151,3 +158,13 @@ def one_of(*words: str) -> Callable[[object], str]:
         return text
 
     return read
+
+
+LOG_LEVELS = ("debug", "info", "warning", "error")
+
+
+def read_log_level(value: object) -> str:
+    """One of :data:`LOG_LEVELS`, or the number that Python's logging has for it."""
+    numbers = {"0": "debug", "10": "debug", "20": "info", "30": "warning", "40": "error", "50": "error", "critical": "error"}
+    text = str(value).strip().lower()
+    return one_of(*LOG_LEVELS)(numbers.get(text, text))

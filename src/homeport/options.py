@@ -16,6 +16,7 @@ from typing import TypeVar
 
 from homeport.errors import BadRequest
 from homeport.option_values import (
+    LOG_LEVELS,
     one_of,
     read_base_url,
     read_count,
@@ -23,7 +24,9 @@ from homeport.option_values import (
     read_file,
     read_folder,
     read_ip,
+    read_log_level,
     read_names,
+    read_page,
     read_password_hash,
     read_port,
     read_proxies,
@@ -80,8 +83,12 @@ class Option:
 
     @property
     def config_keys(self) -> tuple[str, ...]:
-        """Every key that sets this option in a configuration file; the first is Homeport's own."""
-        return (f"Homeport.{self.name}", *self.server_app, *self.notebook_app)
+        """Every key that sets this option in a configuration file; the first is Homeport's own.
+
+        What the classic notebook has, JupyterLab's first versions inherited.
+        """
+        lab = [f"LabApp.{key.removeprefix('NotebookApp.')}" for key in self.notebook_app if key.startswith("NotebookApp.")]
+        return (f"Homeport.{self.name}", *self.server_app, *self.notebook_app, *lab)
 
 
 # -- The table -------------------------------------------------------------------------------------------------------
@@ -120,7 +127,6 @@ def _row(
 
 
 ON_STOP = ("auto", "keep", "shutdown")
-LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
 @dataclass(frozen=True)
@@ -165,12 +171,12 @@ class Settings:
     certfile: Path | None = _row(  # noqa: RUF009  # a Path cannot be changed
         None, read_file, "--certfile", group="network", metavar="FILE",
         help="serve https with this certificate (PEM); a renewed file is picked up while the server runs",
-        server_app=("ServerApp.certfile",), notebook_app=("NotebookApp.certfile", "LabApp.certfile"),
+        server_app=("ServerApp.certfile",), notebook_app=("NotebookApp.certfile",),
     )  # fmt: skip
     keyfile: Path | None = _row(  # noqa: RUF009  # a Path cannot be changed
         None, read_file, "--keyfile", group="network", metavar="FILE",
         help="the certificate's private key; not needed when it stands in the same file",
-        server_app=("ServerApp.keyfile",), notebook_app=("NotebookApp.keyfile", "LabApp.keyfile"),
+        server_app=("ServerApp.keyfile",), notebook_app=("NotebookApp.keyfile",),
     )  # fmt: skip
     insecure: bool = _row(
         False, read_yes_no, "--insecure", group="network",
@@ -225,7 +231,7 @@ class Settings:
         Path(), read_folder, "--root-dir", "--notebook-dir", group="files", metavar="FOLDER",
         help="the folder whose notebooks are served; the current one when none is given",
         server_app=("ServerApp.root_dir", "ServerApp.notebook_dir", "FileContentsManager.root_dir"),
-        notebook_app=("NotebookApp.notebook_dir", "LabApp.notebook_dir", "NotebookManager.notebook_dir"),
+        notebook_app=("NotebookApp.notebook_dir", "NotebookManager.notebook_dir"),
     )  # fmt: skip
     stream_limit: int = _row(
         10 * 1024 * 1024, read_size, "--stream-limit", group="files", metavar="SIZE",
@@ -234,6 +240,11 @@ class Settings:
     notebook_limit: int = _row(
         90 * 1024 * 1024, read_size, "--notebook-limit", group="files", metavar="SIZE",
         help="the largest notebook file that is opened",
+    )  # fmt: skip
+    default_url: str = _row(
+        "/tree", read_page, "--default-url", group="browser", metavar="PATH",
+        help="the page below base_url that is shown first",
+        server_app=("ServerApp.default_url",), notebook_app=("NotebookApp.default_url",),
     )  # fmt: skip
     open_browser: bool = _row(
         True, read_yes_no, group="browser", off_flags=("--no-browser",),
@@ -255,7 +266,7 @@ class Settings:
         help="stop kernels that have neither run nor been looked at for so long, such as 12h",
     )  # fmt: skip
     log_level: str = _row(
-        "info", one_of(*LOG_LEVELS), "--log-level", group="log", metavar="LEVEL", choices=LOG_LEVELS,
+        "info", read_log_level, "--log-level", group="log", metavar="LEVEL", choices=LOG_LEVELS,
         help="how much is said on the terminal",
         server_app=("Application.log_level", "ServerApp.log_level"), notebook_app=("NotebookApp.log_level",),
     )  # fmt: skip
@@ -314,6 +325,8 @@ def resolve(layers: Iterable[Layer]) -> Settings:
     for layer in layers:
         for name, given in layer.values.items():
             option = rows[name]
+            if given is None and option.default is None:
+                continue  # a generated file with its comment signs removed says so of every option
             try:
                 values[name] = option.read(given)
             except ValueError as error:

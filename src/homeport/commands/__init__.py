@@ -23,5 +23,6 @@ COMMANDS = {
     "password": Command("password", "set the password that lets in: asks twice, and writes its hash to a configuration file"),
     "passwd": Command("passwd", "print the hash of a password"),
     "config": Command("config", "what is in force, and where each value came from"),
+    "takeover": Command("takeover", "point 'jupyter notebook' and 'jupyter lab' of this environment at Homeport, and back"),
     "supervisor": Command("supervisor", "the process that owns the kernels; started by the server when it is needed"),
 }

@@ -88,11 +88,25 @@ def _shown(row: Option) -> str:
     return f" [{value}]"
 
 
+_OLD_FLAGS = {
+    "--debug": ("Homeport.log_level", "debug"),
+    "--pylab": ("NotebookApp.pylab", "auto"),
+    "--no-mathjax": ("NotebookApp.enable_mathjax", "false"),
+    "--script": ("FileContentsManager.save_script", "true"),
+    "--no-script": ("FileContentsManager.save_script", "false"),
+    "--autoreload": ("NotebookApp.autoreload", "true"),
+    "--transport": ("KernelManager.transport", None),
+    "--gateway-url": ("GatewayClient.url", None),
+    "--client-ca": ("NotebookApp.client_ca", None),
+}
+"""Flags of Jupyter's servers that are short for a key; None: the flag takes its value."""
+
 _CLASS_OPTION = re.compile(r"--([A-Z]\w*\.\w+)(?:=(.*))?", re.DOTALL)
 
 
 def class_options(arguments: Sequence[str]) -> tuple[list[str], list[tuple[str, str]]]:
-    """Take ``--Section.name=value`` (or ``--Section.name value``) out of a command line, as traitlets' programs read them.
+    """Take ``--Section.name=value`` (or ``--Section.name value``) out of a command line, as traitlets' programs read them, and the
+    flags of Jupyter's servers that are short for such keys.
 
     Returns:
         The rest, and the keys with their values; a key without a value is a switch that is on.
@@ -103,7 +117,11 @@ def class_options(arguments: Sequence[str]) -> tuple[list[str], list[tuple[str, 
     while words:
         word = words.pop(0)
         match = _CLASS_OPTION.fullmatch(word)
-        if match is None:
+        flag, equals, given = word.partition("=")
+        if flag in _OLD_FLAGS and (bool(equals) or _OLD_FLAGS[flag][1] is not None or words):
+            key, value = _OLD_FLAGS[flag]
+            keys.append((key, given if equals else value if value is not None else words.pop(0)))
+        elif match is None:
             rest.append(word)
         elif match[2] is not None:
             keys.append((match[1], match[2]))

@@ -59,19 +59,24 @@ def shown(option: Option, settings: Settings) -> str:
     return "(none)" if value in (None, "") else str(value)
 
 
-def template() -> str:
-    """A configuration file with every option in it, commented out."""
+def template(section: str = "Homeport") -> str:
+    """A configuration file with every option in it, commented out.
+
+    Args:
+        section: whose names are used for the options that it has; the others have Homeport's own.
+    """
     lines = ["# Configuration of Homeport. Remove the '# ' before a line that you change.", "c = get_config()  # noqa: F821"]
     for group, heading in GROUPS.items():
         lines += ["", "", f"# ---- {heading} " + "-" * (100 - len(heading))]
         for option in options():
             if option.group == group and option.name != "config_file":
                 default = str(option.default) if isinstance(option.default, Path) else option.default
-                lines += ["", f"# {option.help[:1].upper()}{option.help[1:]}.", f"# c.Homeport.{option.name} = {default!r}"]
+                key = next((key for key in option.config_keys if key.startswith(f"{section}.")), option.config_keys[0])
+                lines += ["", f"# {option.help[:1].upper()}{option.help[1:]}.", f"# c.{key} = {default!r}"]
     return "\n".join(lines) + "\n"
 
 
-def generate_config(file: Path, *, overwrite: bool) -> bool:
+def generate_config(file: Path, section: str = "Homeport", *, overwrite: bool) -> bool:
     """Write :func:`template` to ``file``; asks on a terminal before it overwrites.
 
     Returns:
@@ -87,7 +92,7 @@ def generate_config(file: Path, *, overwrite: bool) -> bool:
             return False
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     new = file.with_name(f".{file.name}.{os.getpid()}")
-    new.write_text(template(), encoding="utf-8")
+    new.write_text(template(section), encoding="utf-8")
     new.replace(file)
     print(f"Writing default config to: {file}")
     return True

@@ -37,6 +37,7 @@ from homeport.commands.ending import (
     on_terminate,
     shut_down,
 )
+from homeport.commands.names import HOMEPORT, Name
 from homeport.commands.password_files import reread, with_password_file
 from homeport.commands.reaper import stay_behind_as_init
 from homeport.errors import Forbidden, NotFound, SupervisorUnavailable
@@ -70,17 +71,20 @@ class Wanted:
     """The configuration files that were read, the weakest first."""
     generate_config: bool = False
     yes: bool = False
+    name: Name = HOMEPORT
 
 
-def make_parser() -> Parser:
+def make_parser(name: Name = HOMEPORT) -> Parser:
     """The command line of ``homeport [FOLDER]``, made from the table of options."""
     words = "\n".join(f"  {word:<12}{command.summary}" for word, command in COMMANDS.items())
+    if name is not HOMEPORT:
+        words = "  list        the servers that are running\n  stop        stop one\n  password    ask for a password, and keep its hash"
     parser = Parser(
-        "homeport",
+        name.program,
         "Serve the notebooks of a folder. Kernels, outputs and edits outlive the browser, the link and this server.",
         f"commands, each with its own --help:\n{words}\n",
     )
-    parser.usage = "homeport [FOLDER] [options]\n       homeport COMMAND [options]"
+    parser.usage = f"{name.program} [FOLDER] [options]\n       {name.program} COMMAND [options]"
     parser.add_argument("folder", nargs="?", metavar="FOLDER", help="the folder to serve, or one notebook; the current folder by default")
     parser.add_argument("--welcome", action="store_true", help="put a notebook into the folder that shows what Homeport does")
     parser.add_argument("-V", "--version", action="version", version=f"homeport {__version__}", help="show the version and leave")
@@ -92,8 +96,11 @@ def make_parser() -> Parser:
     return parser
 
 
-def read_command_line(arguments: Sequence[str]) -> Wanted:
+def read_command_line(arguments: Sequence[str], name: Name = HOMEPORT) -> Wanted:
     """Settings from configuration files, the environment and the command line, the last the strongest.
+
+    Args:
+        name: under which name Homeport was started.
 
     Raises:
         BadOption: an option is unknown or has a bad value.
@@ -105,13 +112,13 @@ def read_command_line(arguments: Sequence[str]) -> Wanted:
     from homeport.commands.config_files import read_configuration, read_keys
 
     flags, keys = class_options(arguments)
-    given = make_parser().parse(flags)
+    given = make_parser(name).parse(flags)
     # A flag of its own says more than a Section.name key, as it does in Jupyter.
     traits, about = read_keys(keys, COMMAND_LINE)
     asked = Layer(COMMAND_LINE, {**traits.values, **layer(given, options()).values})
     only = resolve([Layer(COMMAND_LINE, {name: value for name, value in asked.values.items() if name == "config_file"})]).config_file
     configuration = read_configuration(map(Path, jupyter_config_path()), only)
-    layers = [*configuration.layers, *environment_layers(os.environ), asked]
+    layers = [Layer(name.program, name.defaults), *configuration.layers, *environment_layers(os.environ), asked]
     page = ""
     if given.folder is not None:
         folder, page = _folder_and_page(given.folder, asked)
@@ -127,6 +134,7 @@ def read_command_line(arguments: Sequence[str]) -> Wanted:
         files=tuple(configuration.files),
         generate_config=given.generate_config,
         yes=given.yes,
+        name=name,
     )
 
 
@@ -148,17 +156,20 @@ def _folder_and_page(word: str, asked: Layer) -> tuple[Path, str]:
     raise NotFound(f"There is no folder {word}, and no command of that name; {advice}", path=word)
 
 
-def run(arguments: Sequence[str]) -> int:
+def run(arguments: Sequence[str], name: Name = HOMEPORT) -> int:
     """Serve until stopped; the exit status.
+
+    Args:
+        name: under which name Homeport was started.
 
     Raises:
         HomeportError: it cannot start; the message says why and what to do.
     """
-    wanted = read_command_line(arguments)
+    wanted = read_command_line(arguments, name)
     if wanted.generate_config:
         return _generate_config(wanted)
     for note in wanted.notes:
-        print(f"homeport: {note}", file=sys.stderr)
+        print(f"{name.program}: {note}", file=sys.stderr)
     refuse_root(wanted.settings)
     behind_init = stay_behind_as_init()
     container = is_main_of_container(behind_own_init=behind_init)
@@ -181,8 +192,8 @@ def _generate_config(wanted: Wanted) -> int:
     from homeport.commands.config import generate_config
     from homeport.folders import Folders
 
-    file = wanted.settings.config_file or Folders.from_environment().config / "homeport_config.py"
-    return 0 if generate_config(file, overwrite=wanted.yes) else 1
+    file = wanted.settings.config_file or Folders.from_environment().config / f"{wanted.name.config_name}.py"
+    return 0 if generate_config(file, wanted.name.section, overwrite=wanted.yes) else 1
 
 
 def refuse_root(settings: Settings) -> None:

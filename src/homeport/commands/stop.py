@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,8 @@ from homeport.commands.arguments import Parser
 from homeport.errors import HomeportError, NotFound
 
 if TYPE_CHECKING:
+    import psutil
+
     from homeport.commands.running import RunningServer
     from homeport.folders import Folders
 
@@ -83,7 +86,7 @@ def _end(server: RunningServer) -> None:
     try:
         process = psutil.Process(server.pid)
         os.kill(server.pid, signal.SIGTERM)
-        process.wait(_PATIENCE)
+        _wait_for(process)
     except (psutil.NoSuchProcess, ProcessLookupError):
         return
     except PermissionError:
@@ -91,6 +94,17 @@ def _end(server: RunningServer) -> None:
     except psutil.TimeoutExpired:
         print(f"It may still be saving; 'kill -9 {server.pid}' ends it at once and leaves its kernels alone.", file=sys.stderr)
         raise HomeportError(f"The server on port {server.port} (process {server.pid}) is still there after {_PATIENCE:.0f} s.") from None
+
+
+def _wait_for(process: psutil.Process) -> None:
+    """Until it has ended. One that only waits to be noticed by whoever started it has ended, too."""
+    import psutil
+
+    deadline = time.monotonic() + _PATIENCE
+    while process.status() != psutil.STATUS_ZOMBIE:
+        if time.monotonic() > deadline:
+            raise psutil.TimeoutExpired(_PATIENCE, process.pid)
+        time.sleep(0.02)
 
 
 async def _shut_kernels_down(folders: Folders, server: RunningServer, *, every: bool) -> int:

@@ -117,12 +117,29 @@ class Page(Handler):
 
 
 class RootPage(Page):
-    """``/``: the files."""
+    """``/``: leads to the first page."""
 
     def get(self) -> None:
         """GET."""
         folder = self.who.scope.folder
-        self.redirect(f"{self.base_url}tree" + (f"/{quote(folder)}" if folder else ""))
+        first = f"tree/{quote(folder)}" if folder else quote(self.parts.settings.default_url.lstrip("/"), safe="/?=&%")
+        self.redirect(self.base_url + first)
+
+
+class LabPage(Page):
+    """``/lab``: where JupyterLab is to be, and what there is instead."""
+
+    def get(self, path: str | None = None) -> None:
+        """GET. ``/lab/tree/<path>``, as JupyterLab's own addresses are, offers that path."""
+        path = paths.parse(path or "")
+        message = "JupyterLab is not part of this Homeport yet. The same notebooks and kernels are on the dashboard."
+        links = {f"{self.base_url}tree": "Open the dashboard"}
+        if path:
+            links = {f"{self.base_url}tree/{quote(path)}": f"Open {path}", **links}
+        ways = [{"url": url, "text": text} for url, text in links.items()]
+        error = {"code": "no_lab", "message": message, "status": 200, "links": ways}
+        plain = shell.problem_text(status=200, message=message, links=links)
+        self.render_page("error", title="JupyterLab", path=path, config={"error": error}, plain=plain)
 
 
 class TreePage(Page):

@@ -18,6 +18,7 @@ const KINDS: Readonly<Record<string, { title: string; advice: string }>> = {
   },
   locked: { title: "Open elsewhere", advice: "Use the other server, or stop it and try again." },
   too_large: { title: "Too large to open", advice: "The file was not changed. You can download it." },
+  no_lab: { title: "JupyterLab comes later", advice: "Nothing is lost: what runs in kernels runs on." },
   forbidden: {
     title: "Not permitted",
     advice: "Ask whoever runs this server, or look at the permissions of the file.",
