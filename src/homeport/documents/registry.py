@@ -114,15 +114,15 @@ class Documents:
     async def resume(self) -> None:
         """Open the documents that have a queue or a running kernel, so that they go on without a page."""
         root = self._store.absolute("")
-        wanted = {session.path for session in self._sessions.list() if session.type == "notebook"}
-        for file in await self.log.unfinished():
-            if paths.contains(str(root), file):
-                wanted.add(str(Path(file).relative_to(root)))
-        for path in sorted(wanted):
+        running = {session.path for session in self._sessions.list() if session.type == "notebook"}
+        queued = {str(Path(file).relative_to(root)) for file in await self.log.unfinished() if paths.contains(str(root), file)}
+        for path in sorted(running | queued):
             try:
                 await self.open(path)
             except HomeportError as error:
-                log.warning("%s cannot go on: %s", path, error.message)
+                # A client may give its session any path; what had cells to run was a notebook.
+                level = logging.INFO if isinstance(error, NotFound) and path not in queued else logging.WARNING
+                log.log(level, "%s cannot go on: %s", path, error.message)
 
     async def close(self) -> None:
         """Save everything and let go; kernels run on."""
