@@ -5,17 +5,23 @@ Nobody but the server launches that one. What a kernel said while no supervisor 
 
 from __future__ import annotations
 
+import asyncio
+import fcntl
 import json
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import pytest
 
-from harness import notebooks, supervisors
+from harness import faults, notebooks, supervisors
+from harness.browser import OpenPage
 from harness.document_client import DocumentClient, OpenDocument
 from harness.faults import Count, Moments, RecordFault, Story
-from harness.server import Server
+from harness.notebook_page import NotebookPage
+from harness.server import MakeServer, Server
 
 pytestmark = [pytest.mark.timeout(180), pytest.mark.expect_log("supervisor")]
 
@@ -84,12 +90,6 @@ def install_bash(home: Path) -> None:
     (folder / "kernel.json").write_text(json.dumps(spec))
 
 
-async def ran(page: DocumentClient, cell_id: str) -> None:
-    """Run a cell and wait until its end stands in the document."""
-    await page.run(cell_id)
-    await page.until(lambda: "shell.execute_reply" in page.cell(cell_id)["metadata"].to_py().get("execution", {}), f"the end of {cell_id}")
-
-
 @pytest.mark.parametrize(
     "language",
     [pytest.param(PYTHON, id="python"), pytest.param(BASH, id="bash"), pytest.param(R, id="r", marks=pytest.mark.needs("irkernel"))],
@@ -107,7 +107,7 @@ async def test_supervisor_killed_under_kernels_of_each_kind(
             pages[name] = await open_document(server, f"{name}.ipynb")
     moments = Moments(server.root, story, range(20, LINES - 200), 2)
 
-    await ran(pages["idle"], "cell-0")
+    await pages["idle"].ran("cell-0")
     if "asking" in pages:
         await pages["asking"].run()
         await pages["asking"].until(lambda: bool(pages["asking"].state.get("inputs")), "the question")
@@ -123,7 +123,7 @@ async def test_supervisor_killed_under_kernels_of_each_kind(
             key: (info.pid, info.generation) for key, info in before.items()
         }, "the same processes under the same ids"
 
-    await ran(pages["idle"], "cell-1")
+    await pages["idle"].ran("cell-1")
     assert pages["idle"].text("cell-1") == "42\n", "its variables are there"
     if "asking" in pages:
         (asked,) = pages["asking"].state["inputs"]
@@ -139,3 +139,85 @@ async def test_supervisor_killed_under_kernels_of_each_kind(
     assert disk.perfect
     assert shown.perfect
     assert busy.state["kernel"]["lost"] or shown.whole
+
+
+class _NoSupervisor:
+    """Keeps the place of the supervisor: while it is held, the next one waits for it."""
+
+    async def __aenter__(self) -> None:
+        self._lock = supervisors.lock_file().open("rb")
+        waiting = asyncio.create_task(asyncio.to_thread(fcntl.flock, self._lock, fcntl.LOCK_EX))
+        await supervisors.kill()
+        await waiting
+
+    async def __aexit__(self, *error: object) -> None:
+        self._lock.close()
+
+
+def _asleep(pid: int) -> None:
+    """Wait until a process has used no CPU for a while: whatever it had to say, it has said."""
+    process, quiet, used = psutil.Process(pid), 0, -1.0
+    deadline = time.monotonic() + 20
+    while quiet < 20:
+        assert time.monotonic() < deadline, f"{pid} does not come to rest"
+        time.sleep(0.01)
+        now = sum(process.cpu_times()[:2])
+        quiet, used = (quiet + 1 if now == used else 0), now
+
+
+@pytest.mark.needs("chromium")
+async def test_page_says_that_a_result_is_unknown(server: Server, open_page: OpenPage, record_fault: RecordFault) -> None:
+    story = Story("a cell ends while no supervisor lives")
+    wait = "import os, time\nprint('begun')\nwhile not os.path.exists('go'): time.sleep(0.01)\nx = 42\nopen('done', 'w').close()"
+    notebooks.write(server.root / "a.ipynb", wait, "print('never')", "print(x)")
+    page = await NotebookPage(await open_page(server, "notebooks/a.ipynb")).loaded()
+    await page.mark()
+    await page.run_all()
+    await page.cell(0).locator(".stream-text", has_text="begun").wait_for()
+    (kernel,) = (await supervisors.kernels()).values()
+    banner = page.page.locator(".banners")
+    async with _NoSupervisor():
+        story.say("the supervisor is killed, and no other may begin")
+        await banner.get_by_text("has lost its supervisor").wait_for()
+        (server.root / "go").touch()
+        await asyncio.to_thread(_asleep, kernel.pid)
+        assert (server.root / "done").exists()
+        story.say("the cell has ended, and nobody heard it")
+    await page.finished(seconds=60)
+    story.say("the next supervisor has settled the run")
+    await banner.get_by_text("some of what it printed in between may be missing").wait_for()
+    await banner.get_by_text("has lost its supervisor").wait_for(state="detached")
+    await page.cell(0).get_by_text("whether it succeeded is unknown").first.wait_for()
+    await page.cell(2).locator(".cm-content, .cell-source").first.click()
+    await page.page.keyboard.press("ControlOrMeta+Enter")
+    await page.cell(2).locator(".stream-text", has_text="42").wait_for()
+    await page.finished()
+    cells = notebooks.read(server.root / "a.ipynb")["cells"]
+    disk = Count.of_items([notebooks.stream_text(cell).strip() for cell in cells], ["begun", "", "42"])
+    record_fault("the supervisor goes", "SIGKILL, and a cell ends before the next one is there", disk=disk)
+    assert not await page.reloaded()
+
+
+async def test_two_servers_launch_one_supervisor(make_server: MakeServer, open_document: OpenDocument, record_fault: RecordFault) -> None:
+    rounds = 10 if faults.LONG else 2
+    story = Story(f"{rounds} x SIGKILL to the supervisor of two servers")
+    servers = [make_server("one"), make_server("two")]
+    pages: list[DocumentClient] = []
+    for server in servers:
+        await server.start()
+        notebooks.write(server.root / "a.ipynb", "n = 0", "n += 1; print(n)")
+        pages.append(await open_document(server, "a.ipynb"))
+        await pages[-1].ran("cell-0")
+    shown: list[tuple[str, str, str]] = []
+    for _ in range(rounds):
+        old = await supervisors.kill()
+        for page in pages:
+            await page.ran("cell-1")
+            shown.append((page.path, page.server.root.name, page.text("cell-1")))
+        alone = await supervisors.only_one()
+        assert alone != old
+        story.say(f"supervisor {old} killed; {alone} is the only one")
+    wanted = [("a.ipynb", name, f"{number}\n") for number in range(1, rounds + 1) for name in ("one", "two")]
+    count = Count.of_items(shown, wanted)
+    record_fault("the supervisor goes", "SIGKILL, and two servers launch the next one", times=rounds, page=count)
+    assert count.whole, "the same kernels, and each run once"

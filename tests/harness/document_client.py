@@ -231,6 +231,19 @@ class DocumentClient:
         await self.operate("run", runs=runs, stop_on_error=stop_on_error, seconds=seconds)
         return [run for run, _ in runs]
 
+    async def ran(self, *cell_ids: str, seconds: float = 60) -> None:
+        """Run cells, and wait until this run of each has ended and the document says so."""
+        before = {cell_id: self._ended(cell_id) for cell_id in cell_ids}
+        await self.run(*cell_ids)
+        await self.until(
+            lambda: self.state.get("queue") == [] and all(self._ended(cell_id) not in ("", at) for cell_id, at in before.items()),
+            f"the end of {', '.join(cell_ids)}",
+            seconds=seconds,
+        )
+
+    def _ended(self, cell_id: str) -> str:
+        return self.cell(cell_id)["metadata"].to_py().get("execution", {}).get("shell.execute_reply", "")
+
     async def idle(self, *, seconds: float = 60) -> None:
         """Wait until the queue is empty and no cell waits for anything."""
         await self.until(lambda: self.state.get("queue") == [], "an empty queue", seconds=seconds)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -22,6 +24,28 @@ def lock_file() -> Path:
 def pid() -> int:
     """The supervisor that runs, or ran last."""
     return int(lock_file().read_text())
+
+
+def all_pids() -> list[int]:
+    """Every process of this test's that is a supervisor, or is about to launch one or to leave again."""
+    mark = f"--state={Folders.from_environment().state}".encode()
+    found: list[int] = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            with contextlib.suppress(OSError):
+                arguments = (entry / "cmdline").read_bytes().split(b"\0")
+                if b"homeport.supervisor" in arguments and mark in arguments:
+                    found.append(int(entry.name))
+    return found
+
+
+async def only_one(seconds: float = 30) -> int:
+    """The supervisor, once those that came too late have left again. Raises AssertionError if two stay."""
+    deadline = time.monotonic() + seconds
+    while (found := all_pids()) != [pid()]:
+        assert time.monotonic() < deadline, f"{found} are supervisors, {pid()} should be"
+        await asyncio.sleep(0.05)  # processes of others: nobody tells us of their end
+    return found[0]
 
 
 async def gone(process: int, seconds: float = 30) -> None:

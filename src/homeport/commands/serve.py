@@ -246,12 +246,14 @@ async def _serve(wanted: Wanted, folders: Folders, container: bool) -> int:
         # What was imported stays: a collection that looks through all of it would hold the event loop for 20 to 60 ms.
         gc.freeze()
         _announce(wanted, built.server.url, built.server.link)
-        reaching = asyncio.create_task(built.supervisor.start())
+        reaching = asyncio.create_task(built.supervisor.start(patient=True))
         helpers.append(asyncio.create_task(_go_on_with_kernels(built, reaching)))
         helpers.append(asyncio.create_task(_open_browser(wanted, built)))
         await ending.decided()
-        # A supervisor that is just being launched is not left half-way.
-        await asyncio.wait([reaching], timeout=_LAUNCH_TIMEOUT)
+        if not built.supervisor.problem:
+            # A supervisor that is just being launched is not left half-way.
+            await asyncio.wait([reaching], timeout=_LAUNCH_TIMEOUT)
+        reaching.cancel()
     finally:
         for helper in helpers:
             helper.cancel()
@@ -289,13 +291,9 @@ async def _build(settings: Settings, folders: Folders) -> _Built:
 
 
 async def _go_on_with_kernels(built: _Built, reaching: asyncio.Task[None]) -> None:
-    """Find the kernels of before and go on with what ran; the server answers meanwhile, and also when this cannot be done."""
-    try:
-        await reaching
-        await built.supervisor.configure(idle_shutdown=built.settings.idle_shutdown)
-    except SupervisorUnavailable as error:
-        log.error("%s", error.message)
-        return
+    """Find the kernels of before and go on with what ran; the server answers meanwhile, and also while this cannot be done."""
+    await reaching
+    await built.supervisor.configure(idle_shutdown=built.settings.idle_shutdown)
     await built.documents.resume()
     mine = kernels_of(built.supervisor, built.sessions, every=False)
     if mine:

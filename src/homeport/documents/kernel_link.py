@@ -132,7 +132,7 @@ class KernelLink:
     def show(self) -> None:
         """Tell pages what the kernel is now."""
         info = self.info
-        self._room.set_state("link", {"supervisor": self.connected})
+        self._room.set_state("link", {"supervisor": self.connected, "reason": self._supervisor.problem})
         if info is None:
             self._room.set_state("kernel", self._failed)
             return

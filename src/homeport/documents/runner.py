@@ -551,7 +551,7 @@ def _explain(run: CellRun, ended: Ended, result: RunResult) -> None:
         text = "The kernel is gone (the machine was restarted, or its supervisor lost it) while this cell ran; its result is not known."
         run.add_error(RESULT_UNKNOWN, text, [text])
         return
-    text = f"The kernel died while this cell ran: it {ended.reason}." if ended.reason else "The kernel died while this cell ran."
+    text = f"The kernel died while this cell ran: {ended.reason}." if ended.reason else "The kernel died while this cell ran."
     run.add_error("KernelDied", text, [text, *ended.stderr.splitlines()])
 
 

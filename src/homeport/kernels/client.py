@@ -89,6 +89,8 @@ class SupervisorClient:
         self._idle_shutdown: float | None = None
         self._configured = False
         self._giving_up: asyncio.TimerHandle | None = None
+        self.problem = ""
+        """Why there is no link now, once that is known: what a person should read."""
         self.kernels: Mapping[str, KernelInfo] = MappingProxyType(self._kernels)
         """A live mirror, kept by events."""
 
@@ -97,14 +99,17 @@ class SupervisorClient:
         """Whether there is a link to a supervisor now."""
         return self._link is not None
 
-    async def start(self) -> None:
+    async def start(self, *, patient: bool = False) -> None:
         """Connect, launching a supervisor if need be.
+
+        Args:
+            patient: try until there is a link; :attr:`problem` says meanwhile why there is none.
 
         Raises:
             SupervisorUnavailable: it cannot be reached or started, or speaks another protocol.
         """
         first: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._keeper = asyncio.create_task(self._keep_connected(first))
+        self._keeper = asyncio.create_task(self._keep_connected(first, patient=patient))
         try:
             await first
         except BaseException:
@@ -282,20 +287,18 @@ class SupervisorClient:
 
     # --- the link ----------------------------------------------------------------------------------------------------------
 
-    async def _keep_connected(self, first: asyncio.Future[None]) -> None:
+    async def _keep_connected(self, first: asyncio.Future[None], *, patient: bool) -> None:
         pause = _FIRST_PAUSE
         while True:
             try:
                 link, welcome = await self._connect()
             except (SupervisorUnavailable, OSError) as error:
-                if not first.done():
-                    first.set_exception(
-                        error
-                        if isinstance(error, SupervisorUnavailable)
-                        else SupervisorUnavailable(f"No supervisor can be reached: {error}")
-                    )
+                if not isinstance(error, SupervisorUnavailable):
+                    error = SupervisorUnavailable(f"No supervisor can be reached: {error}")
+                if not first.done() and not patient:
+                    first.set_exception(error)
                     return
-                log.warning("The supervisor cannot be reached: %s", error)
+                self._note_problem(error.message)
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)
                 continue
@@ -310,6 +313,12 @@ class SupervisorClient:
             await asyncio.sleep(_FIRST_PAUSE)
             pause = _FIRST_PAUSE
 
+    def _note_problem(self, problem: str) -> None:
+        if problem != self.problem:
+            log.warning("%s", problem)
+            self.problem = problem
+            self._tell(None)
+
     async def _connect(self) -> tuple[Link, wire.Welcome]:
         try:
             return await connect(self._folders, self._received)
@@ -321,6 +330,7 @@ class SupervisorClient:
 
     def _found(self, link: Link, welcome: wire.Welcome) -> None:
         self._link = link
+        self.problem = ""
         if self._giving_up is not None:
             self._giving_up.cancel()
             self._giving_up = None

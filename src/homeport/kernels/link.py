@@ -143,5 +143,10 @@ async def launch(folders: Folders, *, linger: float) -> None:
         process.kill()
         await process.wait()
         raise SupervisorUnavailable(f"The supervisor did not start within {LAUNCH_PATIENCE:.0f} s") from None
+    except asyncio.CancelledError:
+        # Nobody waits for it any more. If it has begun to serve already, that is another process, which leaves by itself.
+        process.kill()
+        await process.wait()
+        raise
     if process.returncode != 0:
         raise SupervisorUnavailable(f"The supervisor could not be started: {said.decode(errors='replace').strip()[-2000:]}")

@@ -51,6 +51,9 @@ reply (``status: error``, ``ename:`` :data:`RESULT_UNKNOWN`) and the missing ``i
 
 RESULT_UNKNOWN: Final = "ResultUnknown"
 
+MACHINE_RESTARTED: Final = "ended when this machine was restarted"
+"""The reason of a kernel that runs no more because its host was booted again."""
+
 UNCOUNTED: Final = "this kernel does not number its messages, so nobody knows whether it said something while no supervisor was there"
 """The reason in a :class:`Truncated` of one seq that stands for any number of messages, also none."""
 

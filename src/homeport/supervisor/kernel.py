@@ -28,10 +28,20 @@ from homeport.core.journal import Limits
 from homeport.errors import HomeportError, KernelFailed, KernelGone
 from homeport.folders import private
 from homeport.protocol.jupyter import Parts
-from homeport.protocol.supervisor import Channel, KernelInfo, KernelState
+from homeport.protocol.supervisor import MACHINE_RESTARTED, Channel, KernelInfo, KernelState
 from homeport.supervisor import provisioning
 from homeport.supervisor.generation import Generation, message
-from homeport.supervisor.processes import Identity, MemoryKills, ProcessWatch, describe, find_by_argument, identify, signal_group, tail
+from homeport.supervisor.processes import (
+    Identity,
+    MemoryKills,
+    ProcessWatch,
+    boot_id,
+    describe,
+    find_by_argument,
+    identify,
+    signal_group,
+    tail,
+)
 from homeport.supervisor.provisioning import ForeignKernel, Launch, Launched
 
 log = logging.getLogger(__name__)
@@ -429,7 +439,9 @@ class Kernel:
             return
         identity = saved.identity or self._identify_by_file()
         if launched is None or identity is None or identify(identity.pid) != identity:
-            self._note_death("ended while no supervisor was there", tail(self._output(saved.generation)))
+            restarted = identity is not None and identity.boot != boot_id()
+            reason = MACHINE_RESTARTED if restarted else "ended while no supervisor was there"
+            self._note_death(reason, tail(self._output(saved.generation)))
             return
         saved.identity = identity
         self._take_in(LocalBody(identity.pid, None), launched)

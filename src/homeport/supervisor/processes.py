@@ -44,14 +44,15 @@ def identify(pid: int) -> Identity | None:
         fields = stat[stat.rindex(")") + 2 :].split()
         if fields[0] in ("Z", "X"):
             return None
-        return Identity(_boot_id(), pid, fields[19])
+        return Identity(boot_id(), pid, fields[19])
     asked = subprocess.run(["ps", "-o", "stat=,lstart=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout.split(None, 1)
     if len(asked) != 2 or asked[0].startswith("Z"):
         return None
-    return Identity(_boot_id(), pid, asked[1].strip())
+    return Identity(boot_id(), pid, asked[1].strip())
 
 
-def _boot_id() -> str:
+def boot_id() -> str:
+    """Tells one boot of this host from the next."""
     if sys.platform == "linux":
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     return subprocess.run(["sysctl", "-n", "kern.boottime"], capture_output=True, text=True, check=False).stdout.strip()

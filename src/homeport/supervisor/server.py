@@ -135,11 +135,7 @@ class Connection(asyncio.Protocol):
             self.refuse(f"This idle supervisor is Homeport {__version__}; it makes room for one of {hello.build}", again=True)
             self._supervisor.leave()
         elif not common:
-            self.refuse(
-                f"This supervisor is Homeport {__version__} and speaks version {', '.join(map(str, VERSIONS))} of its protocol; the server"
-                f" speaks {', '.join(map(str, hello.versions)) or 'none'}. Its kernels run on. Use a Homeport of that release, or shut the"
-                " kernels down and try again"
-            )
+            self.refuse(_no_common_version(hello))
         else:
             self._greeted = True
             self._frames.limit = wire.MAX_FRAME
@@ -212,6 +208,16 @@ class Connection(asyncio.Protocol):
         reader = self._readers.get(number)
         if reader is not None and size > 0:
             reader.credit(size)
+
+
+def _no_common_version(hello: wire.Hello) -> str:
+    ours, theirs = (", ".join(map(str, versions)) or "none" for versions in (VERSIONS, hello.versions))
+    return (
+        f"The supervisor that runs here is Homeport {__version__} and speaks version {ours} of its protocol; this server is Homeport"
+        f" {hello.build or 'of an unknown release'} and speaks {theirs}. The kernels run on. Start Homeport {__version__} again to go"
+        f" on with them there; or end the supervisor with `kill {os.getpid()}`: then one of this server's release takes the kernels"
+        " over, and what they print in that second may be missing."
+    )
 
 
 class Supervisor:

@@ -25,8 +25,16 @@ export function Banners({ page }: { page: Page }): JSX.Element {
       )}
       {!page.server.link.value.supervisor && (
         <Banner level="warning">
-          The server has lost its supervisor, which holds the kernels, and is looking for it. Nothing has to be done;
-          runs wait.
+          {page.server.link.value.reason ? (
+            <>
+              <strong>The kernels cannot be reached; runs wait.</strong> {page.server.link.value.reason}
+            </>
+          ) : (
+            <>
+              The server has lost its supervisor, which holds the kernels, and is looking for it. Nothing has to be
+              done; runs wait.
+            </>
+          )}
         </Banner>
       )}
       <SaveFailed page={page} />
@@ -121,6 +129,7 @@ function DeadKernel({ page }: { page: Page }): JSX.Element | null {
             <Button variant="primary" onClick={again}>
               {failed ? "Start kernel again" : "Restart kernel"}
             </Button>
+            {!failed && <Button onClick={() => act(page, "restart-run-all")}>Restart and run all</Button>}
             <Button onClick={() => act(page, "change-kernel")}>Choose another kernel</Button>
           </>
         }
@@ -129,8 +138,8 @@ function DeadKernel({ page }: { page: Page }): JSX.Element | null {
           <strong>{failed.text}</strong>
         ) : (
           <>
-            <strong>The kernel died{kernel.reason ? `: ${kernel.reason}` : ""}.</strong> Its variables are lost; outputs
-            are kept.
+            <strong>The kernel died{kernel.reason ? `: ${kernel.reason}` : ""}.</strong> Its variables are lost;
+            outputs are kept.
           </>
         )}
         {kernel.stderr && (

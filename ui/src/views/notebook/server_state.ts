@@ -55,7 +55,7 @@ export class ServerState {
   readonly inputs = signal<InputRequest[]>([]);
   readonly save = signal<SaveState>({ state: "saved", error: null, at: null });
   readonly notices = signal<Notice[]>([]);
-  readonly link = signal<{ supervisor: boolean }>({ supervisor: true });
+  readonly link = signal<{ supervisor: boolean; reason?: string }>({ supervisor: true });
   readonly readonly = signal(false);
   /** By cell id: the furthest that any of its runs has come. */
   readonly runs: ReadonlySignal<Map<string, QueueEntry>> = computed(() => {
