@@ -138,8 +138,8 @@ function DeadKernel({ page }: { page: Page }): JSX.Element | null {
           <strong>{failed.text}</strong>
         ) : (
           <>
-            <strong>The kernel died{kernel.reason ? `: ${kernel.reason}` : ""}.</strong> Its variables are lost;
-            outputs are kept.
+            <strong>The kernel died{kernel.reason ? `: ${kernel.reason}` : ""}.</strong> Its variables are lost; outputs
+            are kept.
           </>
         )}
         {kernel.stderr && (
