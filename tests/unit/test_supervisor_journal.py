@@ -41,7 +41,7 @@ class Disk:
 
     def __init__(self) -> None:
         self.files: dict[SegmentName, bytes] = {}
-        self.mark = False
+        self.mark = 0
         self.full = False
 
     def carry_out(self, journal: Journal, commands: Sequence[Command]) -> None:
@@ -56,8 +56,8 @@ class Disk:
                         self.files[name] = self.files.get(name, b"") + data
                 case Delete(name):
                     self.files.pop(name, None)
-                case Mark(failing):
-                    self.mark = failing
+                case Mark(reached):
+                    self.mark = reached
 
 
 def read_all(journal: Journal, disk: Disk, after: int, budget: int) -> list[Entry | Truncated | Ended]:
@@ -154,7 +154,7 @@ class JournalHistories(RuleBasedStateMachine):
         for each in found:
             self.disk.files[each.name] = self.disk.files[each.name][: each.ends[-1] if each.ends else 0]
         full, self.disk.full = self.disk.full, False
-        self.journal, commands = Journal.recovered(self.limits, found, failing=self.disk.mark, ended=self.journal.ended)
+        self.journal, commands = Journal.recovered(self.limits, found, reached=self.disk.mark, ended=self.journal.ended)
         self.do(commands)
         self.disk.full = full
         if failing:
@@ -176,7 +176,7 @@ class JournalHistories(RuleBasedStateMachine):
             self.journal.check()
             if not self.journal.failing:
                 assert sum(map(len, self.disk.files.values())) <= self.limits.disk
-            assert self.disk.mark == self.journal.failing
+            assert bool(self.disk.mark) == self.journal.failing
 
 
 TestJournalHistories = JournalHistories.TestCase
@@ -215,8 +215,22 @@ def test_a_full_disk_costs_the_oldest_output_only_when_memory_is_full_too() -> N
     disk.full = False
     disk.carry_out(journal, journal.handle(Retry()))
     assert not journal.failing
-    recovered, _ = Journal.recovered(journal.limits, [scan(name, data) for name, data in disk.files.items()], failing=disk.mark)
+    recovered, _ = Journal.recovered(journal.limits, [scan(name, data) for name, data in disk.files.items()], reached=disk.mark)
     assert recovered.last == 10, "what waited in memory was written"
+
+
+def test_seqs_are_not_given_again_when_the_disk_forgot_the_newest() -> None:
+    limits = Limits(memory=200, disk=200, segment=74)
+    journal, disk = Journal(limits), Disk()
+    for _ in range(2):
+        disk.full = True
+        replies = [(KEPT, CHANNELS[KEPT], message(b"")) for _ in range(2)]
+        disk.carry_out(journal, journal.handle(Append([(STREAMS, "iopub", message(b"")) for _ in range(9)] + replies)))
+        last, disk.full = journal.last, False
+        found = [scan(name, data) for name, data in disk.files.items()]
+        journal, commands = Journal.recovered(limits, found, reached=disk.mark)
+        disk.carry_out(journal, commands)
+        assert journal.last >= last
 
 
 @pytest.mark.parametrize("cut", [1, 2, 7, 30])

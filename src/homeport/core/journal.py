@@ -122,9 +122,12 @@ class Delete:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """Note durably whether readers may get what is not on disk, without needing room on it."""
+    """Note durably whether readers may get what is not on disk, without needing room on it.
 
-    failing: bool
+    ``reached``: the newest seq when the disk began to fail; 0 when it does not. It is noted apart because what is on disk may have to go.
+    """
+
+    reached: int
 
 
 Command = Write | Delete | Mark
@@ -196,9 +199,9 @@ class Journal:
 
     @classmethod
     def recovered(
-        cls, limits: Limits, segments: Sequence[Scanned], *, failing: bool, ended: Ended | None = None
+        cls, limits: Limits, segments: Sequence[Scanned], *, reached: int, ended: Ended | None = None
     ) -> tuple[Journal, list[Command]]:
-        """The journal that these files (in any order) are the rest of. ``failing``: the last :class:`Mark`."""
+        """The journal that these files (in any order) are the rest of. ``reached``: of the last :class:`Mark`."""
         journal = cls(limits)
         for found in sorted(segments, key=lambda each: each.name.first):
             if not found.seqs:
@@ -210,9 +213,10 @@ class Journal:
             last = found.seqs[-1]
             journal.last = max(journal.last, found.ranges.get(last, last))
         commands: list[Command] = []
-        if failing:
+        if reached:
+            journal.last = max(journal.last, reached)
             commands = journal.handle(Lost(SEQS_AFTER_FAILURE, "the disk failed, and the supervisor died before it worked again"))
-            commands.append(Mark(False))
+            commands.append(Mark(0))
         journal.ended = ended
         return journal, commands
 
@@ -291,7 +295,7 @@ class Journal:
         if self.failing:
             return []
         self.failing = True
-        return [Mark(True)]
+        return [Mark(self.last)]
 
     def _retry(self) -> list[Command]:
         if not self.failing:
@@ -299,7 +303,7 @@ class Journal:
         self.failing = False
         commands = self._save_all([segment for lane in self._lanes for segment in lane])
         # Commands that a failed write leads to come behind these, so this mark does not outlast a failure.
-        return [*commands, Mark(False)]
+        return [*commands, Mark(0)]
 
     def _make_room(self) -> list[Command]:
         commands: list[Command] = []

@@ -35,20 +35,20 @@ from homeport.protocol.jupyter import header_of
 from homeport.protocol.supervisor import MAX_FRAME, Channel, Ended, FrameReader, frame
 
 _OPEN = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+_DIGITS = 20
 
 
 class JournalFiles:
-    """The files of one kernel generation: ``LANE-FIRST.segment`` and ``mark``, whose one byte says whether writing fails."""
+    """The files of one kernel generation: ``LANE-FIRST.segment`` and ``mark``, a number that says since when writing fails."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._folder = folder
         self._writing: dict[int, tuple[SegmentName, int]] = {}
-        # Opened while there is room, so that the byte can be changed when there is none.
+        # Written while there is room, so that the number can be changed when there is none.
         self._mark = os.open(folder / "mark", _OPEN, 0o600)
         if os.fstat(self._mark).st_size == 0:
-            with contextlib.suppress(OSError):
-                os.pwrite(self._mark, b"0", 0)
+            self._note(0)
 
     def recover(self, limits: Limits, ended: Ended | None) -> Journal:
         """The journal that a supervisor before us kept here; an empty one if there was none."""
@@ -62,7 +62,8 @@ class JournalFiles:
             if whole < len(data):
                 os.truncate(file, whole)
             found.append(scanned)
-        journal, commands = Journal.recovered(limits, found, failing=os.pread(self._mark, 1, 0) == b"1", ended=ended)
+        noted = os.pread(self._mark, _DIGITS, 0)
+        journal, commands = Journal.recovered(limits, found, reached=int(noted) if noted.isdigit() else 0, ended=ended)
         self.carry_out(journal, commands)
         return journal
 
@@ -85,9 +86,12 @@ class JournalFiles:
                 with contextlib.suppress(OSError):
                     self._path(command.name).unlink()
             case Mark():
-                with contextlib.suppress(OSError):
-                    os.pwrite(self._mark, b"1" if command.failing else b"0", 0)
+                self._note(command.reached)
         return None
+
+    def _note(self, reached: int) -> None:
+        with contextlib.suppress(OSError):
+            os.pwrite(self._mark, b"%0*d" % (_DIGITS, reached), 0)
 
     def _write(self, command: Write) -> bool:
         try:
