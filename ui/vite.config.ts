@@ -3,7 +3,7 @@ import { katexFonts } from "./build/katex.ts";
 import { pageAssets, precompress } from "./build/precompress.ts";
 
 /**
- * Four pages, one entry each. URLs inside the assets are relative, so that one build serves under any `base_url`.
+ * Five pages, one entry each. URLs inside the assets are relative, so that one build serves under any `base_url`.
  */
 export default defineConfig({
   base: "./",
@@ -20,6 +20,7 @@ export default defineConfig({
       input: {
         notebook: "src/main/notebook.ts",
         tree: "src/main/tree.tsx",
+        access: "src/main/access.tsx",
         login: "src/main/login.tsx",
         error: "src/main/error.tsx",
       },

@@ -22,6 +22,8 @@ _EXAMPLES = {
     "name": "0" * 64,
     "file": "logo.svg",
     "kernel_id": "00000000-0000-0000-0000-000000000000",
+    "login_id": "none",
+    "token_id": "none",
     "session_id": "00000000-0000-0000-0000-000000000000",
     "checkpoint": "checkpoint",
     "action": "restart",

@@ -54,7 +54,7 @@ def _user_name() -> str:
 
 
 class NamedTokenIdentity:
-    """A named token, shown with the request itself."""
+    """A named token, shown with the request itself; :attr:`Caller.login` is ``token:`` and its id."""
 
     _LOGIN = "token:"
 

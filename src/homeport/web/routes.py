@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from tornado.web import RequestHandler
 
 from homeport.auth.policies import Policy, needs, public
-from homeport.web import contents, kernels, pages, status
+from homeport.web import access, contents, kernels, pages, status
 from homeport.web.assets import AssetHandler
 from homeport.web.base import Handler
 from homeport.web.document_events import Events, EventsChannel
@@ -57,6 +57,12 @@ ROUTES: tuple[Route, ...] = (
     Route(r"api/status", status.Status, needs("server", "GET")),
     Route(r"api/me", status.Me, needs("identity", "GET")),
     Route(r"api/shutdown", status.Shutdown, needs("server", POST="execute").audited(POST="stop")),
+    # Logins and tokens
+    Route(r"access", access.AccessPage, needs("logins", "GET")),
+    Route(rf"api/logins/(?P<login_id>{_ID})", access.OneLogin, needs("logins", "DELETE")),
+    Route(r"api/logins", access.Logins, needs("logins", "GET", "DELETE")),
+    Route(rf"api/tokens/(?P<token_id>{_ID})", access.OneToken, needs("tokens", "DELETE")),
+    Route(r"api/tokens", access.Tokens, needs("tokens", "GET", "POST")),
     # Open documents
     Route(r"api/documents/socket", DocumentSocket, _OPENED),
     Route(r"api/kernels/documents/socket", DocumentSocket, _OPENED),

@@ -105,6 +105,7 @@ class Server:
         self._sweeping = asyncio.create_task(self._sweep())
         await asyncio.to_thread(uploads.sweep, parts.folders.state / "uploads", older_than=86400, now=time.time())
         self._tell_where()
+        parts.auth.audit.record("start", url=self.url, password=parts.auth.has_password, token=bool(parts.auth.token))
 
     async def _sweep(self) -> None:
         """End logins that are over, also those whose pages only hold a socket open."""

@@ -6,7 +6,7 @@
 export interface PageConfig {
   /** Where the server lives, starting and ending with "/". */
   baseUrl: string;
-  page: "tree" | "notebook" | "login" | "error";
+  page: "tree" | "notebook" | "access" | "login" | "error";
   /** API path of the folder or notebook: relative to the root, no leading slash. */
   path: string;
   /** Opens the first socket; later ones need a fresh ticket. */

@@ -5,7 +5,7 @@ import { useEffect } from "preact/hooks";
 import type { PageConfig } from "../../main/config";
 import { sizeText } from "../../outputs/dom";
 import { Banner, Brand, Button, Icon, IconButton, ThemeMenu, Toaster } from "../common";
-import { ChevronRightIcon, CloseIcon, HomeIcon, LogOutIcon, RetryIcon } from "../common/icons";
+import { ChevronRightIcon, CloseIcon, HomeIcon, KeyIcon, LogOutIcon, RetryIcon } from "../common/icons";
 import { FileList } from "./FileList";
 import type { Folder } from "./folder";
 import { crumbs } from "./listing";
@@ -48,6 +48,14 @@ export function TreePage({ config, folder, uploads, places }: TreePageProps): JS
         </nav>
         <div class="page-header-end">
           <ThemeMenu />
+          <a
+            class="button icon-button button-quiet"
+            href={`${places.baseUrl}access`}
+            aria-label="Logins and tokens"
+            title="Logins and tokens"
+          >
+            <Icon icon={KeyIcon} />
+          </a>
           {config.logout !== false && <LogOut baseUrl={places.baseUrl} />}
         </div>
       </header>

@@ -1,0 +1,59 @@
+"""The page of logins and tokens, and logging in with a password, in a real browser."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.async_api import expect
+
+from harness.browser import OpenPage
+from harness.server import MakeServer
+from homeport.auth.passwords import hash_password
+
+pytestmark = pytest.mark.needs("chromium")
+
+
+@pytest.mark.expect_log("stood still")  # hashing is four threads wide, and the browser starts at the same time
+async def test_a_password_lets_in_and_the_page_ends_logins_and_makes_tokens(make_server: MakeServer, open_page: OpenPage) -> None:
+    server = make_server(environment={"HOMEPORT_PASSWORD_HASH": hash_password("geheim")})
+    await server.start()
+    assert "with your password" in server.output()
+    assert server.token not in server.output(), "nobody needs it, so it is not in the log"
+
+    page = await open_page(server, "access", login=False)
+    field = page.get_by_label("Password or token")
+    await field.fill("geheim")
+    await field.press("Enter")
+    await page.wait_for_url(f"{server.url}access")
+    logins = page.get_by_role("region", name="Logins").get_by_role("listitem")
+    await expect(logins).to_have_count(1)
+    await expect(logins.first).to_contain_text("This browser, Chrome on")
+    await expect(logins.first).to_contain_text("last seen")
+
+    other = await open_page(server, "tree", login=False)
+    await other.get_by_label("Password or token").fill("geheim")
+    await other.get_by_role("button", name="Log in").click()
+    await expect(other.get_by_role("button", name="New notebook").first).to_be_visible()
+    await page.reload()
+    await expect(logins).to_have_count(2)
+    await page.get_by_role("button", name=re.compile("End the login of Chrome")).click()
+    await expect(logins).to_have_count(1)
+    await other.reload()
+    await expect(other.get_by_role("heading", name="Log in to Homeport")).to_be_visible()
+
+    await page.get_by_label("Name").fill("nightly job")
+    await page.get_by_label("Good for").select_option("Reading only")
+    await page.get_by_role("button", name="Make a token").click()
+    text = await page.locator(".access-token").inner_text()
+    assert text.startswith("hp_")
+    tokens = page.get_by_role("region", name="Tokens").get_by_role("listitem")
+    await expect(tokens.first).to_contain_text("Read only")
+    await page.reload()
+    await expect(tokens).to_have_count(1)
+    await expect(page.locator(".access-token")).to_have_count(0)
+    await page.get_by_role("button", name="Remove the token nightly job").click()
+    await page.get_by_role("dialog").get_by_role("button", name="Remove").click()
+    await expect(tokens).to_have_count(0)
+    await page.get_by_role("button", name="Log out").click()
+    await expect(page.get_by_role("heading", name="Log in to Homeport")).to_be_visible()
