@@ -89,9 +89,9 @@ class DocumentClient:
     # -- the link
 
     async def open(self) -> None:
-        """Connect, and return when the document is there."""
+        """Connect, and return when the document and its state are there."""
         self._task = asyncio.create_task(self._run())
-        await self.until(lambda: self._synced, "the first sync")
+        await self.until(lambda: self._synced and "save" in self.state, "the first sync")
 
     async def close(self) -> None:
         """Leave. The server keeps the document."""

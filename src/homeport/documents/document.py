@@ -130,8 +130,11 @@ class Document:
 
     @property
     def idle(self) -> float:
-        """Seconds since nobody looks at it; 0 while somebody does, or while it runs, or holds what its file does not."""
-        if self.room.peers or self.runner.busy or not self.saver.clean:
+        """Seconds since nobody looks at it; 0 while somebody does, or while it runs, or holds what its file does not.
+
+        What is left of a file that is gone is in the log.
+        """
+        if self.room.peers or self.runner.busy or not (self.saver.clean or self.saver.gone):
             self.looked_at = time.monotonic()
         return time.monotonic() - self.looked_at
 

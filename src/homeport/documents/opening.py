@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from typing import cast
 
-from pycrdt import Array, Doc, Map
+from pycrdt import Array, ArrayEvent, Doc, Map
 
 from homeport.documents.codec import Notebook
 from homeport.documents.encoder import EXTRA
@@ -41,13 +41,17 @@ async def build(notebook: Notebook) -> YDoc:
     return doc
 
 
-async def rebuild(updates: Sequence[bytes]) -> YDoc:
-    """The document that the log holds.
+async def rebuild(updates: Sequence[bytes]) -> tuple[YDoc, set[str]]:
+    """The document that the log holds, and the ids of the cells that were taken out of it on the way.
 
     Raises:
         ValueError: the log is damaged.
     """
     doc: YDoc = Doc()
+    cells = cast("Array[object]", doc.get("cells", type=Array))
+    there: list[str] = []
+    removed: set[str] = set()
+    subscription = cells.observe(lambda event: removed.update(_follow(there, event)))
     end = time.perf_counter() + _SLICE
     for update in updates:
         with doc.transaction(origin="open"):
@@ -55,7 +59,25 @@ async def rebuild(updates: Sequence[bytes]) -> YDoc:
         if time.perf_counter() > end:
             await asyncio.sleep(0)
             end = time.perf_counter() + _SLICE
-    return doc
+    cells.unobserve(subscription)
+    return doc, removed.difference(there)
+
+
+def _follow(there: list[str], event: ArrayEvent) -> list[str]:
+    """Keep ``there``, the ids of the cells, in step; returns the ids of those that were taken out."""
+    at, removed = 0, list[str]()
+    for step in cast("list[dict[str, object]]", event.delta):
+        if "retain" in step:
+            at += cast("int", step["retain"])
+        elif "delete" in step:
+            count = cast("int", step["delete"])
+            removed += there[at : at + count]
+            del there[at : at + count]
+        else:
+            new = cast("list[object]", step["insert"])
+            there[at:at] = [str(cast("Map[object]", cell).get("id")) if isinstance(cell, Map) else "" for cell in new]
+            at += len(new)
+    return removed
 
 
 def _members(value: dict[str, JSON]) -> dict[str, object]:

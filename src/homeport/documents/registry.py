@@ -213,8 +213,9 @@ class Documents:
     async def _load(self, path: str, file: Path, row: DocumentRow, lock: DocumentLock, *, gone: bool) -> Document:
         history = await self.log.history(row.id)
         doc: YDoc | None = None
+        removed: set[str] = set()
         if history.updates:
-            doc = await self._rebuilt(path, row, history)
+            doc, removed = await self._rebuilt(path, row, history)
         notebook: Notebook | None = None
         if doc is not None:
             base, digest = await self._known(path, row, gone=gone)
@@ -231,13 +232,13 @@ class Documents:
         else:
             room.loaded(history)
         await room.mirror.remember_all()
-        document = self._assemble(path, room, history, lock, base, digest, recovered=notebook is None)
+        document = self._assemble(path, room, history, lock, base, digest, removed=removed if notebook is None else None)
         if notebook is None and not gone:
             await document.saver.outside()
         return document
 
     def _assemble(
-        self, path: str, room: Room, history: History, lock: DocumentLock, base: Base, digest: str, *, recovered: bool
+        self, path: str, room: Room, history: History, lock: DocumentLock, base: Base, digest: str, *, removed: set[str] | None
     ) -> Document:
         inline = Inline(self.limits.inline_document)
         encoder = Encoder(room, inline)
@@ -252,7 +253,7 @@ class Documents:
             recovery=self._state / "recovery" / room.document,
             base=base,
             digest=digest,
-            recovered=recovered,
+            removed=removed,
         )
         runner = self._make_runner(room, history, path, inline)
         if self._warning:
@@ -261,15 +262,18 @@ class Documents:
             _warn(room, self.log.failure)
         return Document(room=room, runner=runner, saver=saver, encoder=encoder, lock=lock, limits=self.limits)
 
-    async def _rebuilt(self, path: str, row: DocumentRow, history: History) -> YDoc | None:
-        """The document from the log; None when the log is damaged: what it held is put aside, and the file is what counts."""
+    async def _rebuilt(self, path: str, row: DocumentRow, history: History) -> tuple[YDoc | None, set[str]]:
+        """The document from the log, with the cells that were taken out of it; None when the log is damaged.
+
+        What a damaged log held is put aside, and the file is what counts.
+        """
         try:
             return await rebuild(history.updates)
         except (ValueError, ExceptionGroup) as error:
             kept = private(self._state / "recovery" / row.id) / f"{time.strftime('%Y%m%d-%H%M%S')}.updates"
             await asyncio.to_thread(kept.write_bytes, b"".join(len(data).to_bytes(8, "big") + data for data in history.updates))
             log.warning("%s: its history is damaged (%s) and was put aside as %s", path, error, kept)
-            return None
+            return None, set()
 
     async def _known(self, path: str, row: DocumentRow, *, gone: bool) -> tuple[Base, str]:
         """What the log says that the file holds, and the hash that says so; whether it still does is the saver's to look."""

@@ -9,15 +9,17 @@ saved by known changes; when it does not, the old file is kept beside first.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import logging
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import msgspec
 
+from homeport.core import paths
 from homeport.core.backoff import Backoff
 from homeport.core.cell_merge import CellPrint, align, stages
 from homeport.documents.blobs import Blobs
@@ -25,7 +27,7 @@ from homeport.documents.codec import Notebook
 from homeport.documents.encoder import Base, Encoder, Snapshot, metadata_digests
 from homeport.documents.ids import new_cell_id
 from homeport.documents.limits import Limits
-from homeport.documents.merging import merge_into, merge_metadata
+from homeport.documents.merging import conflict_of, merge_into, merge_metadata
 from homeport.documents.mirror import Change
 from homeport.documents.room import Room
 from homeport.documents.schema import Cell
@@ -60,7 +62,8 @@ class Saver:
         recovery: folder of this document's recovery copies.
         base: what the file held when it had ``digest``.
         digest: sha256 of the file; empty when it is not there.
-        recovered: the document comes from the log and may be ahead of the file.
+        removed: None for a document that was made from the file; for one that comes from the log, and may be ahead of the
+            file: the ids of the cells that were taken out on the way.
     """
 
     def __init__(
@@ -76,7 +79,7 @@ class Saver:
         recovery: Path,
         base: Base,
         digest: str,
-        recovered: bool,
+        removed: Collection[str] | None,
     ) -> None:
         self.path = path
         self._room = room
@@ -99,19 +102,25 @@ class Saver:
         self._at: float | None = None
         # Cells changed and removed by known changes since the last save: id, and the encoder's version.
         self._touched: dict[str, int] = {}
-        self._removed: dict[str, int] = {}
-        # What happened before a restart is in the log; that it was known changes cannot be told any more, cell by cell.
-        self._trust_contents = recovered
+        self._removed: dict[str, int] = dict.fromkeys(removed or (), 0)
+        # What happened before a restart is in the log; which cells it changed cannot be told any more.
+        self._trust_contents = removed is not None
+        self._conflicts = False
         self._closed = False
         self._unsubscribe = room.subscribe(self._on_change)
         self._show("saved")
-        if recovered:
+        if removed is not None:
             self._schedule()
 
     @property
     def clean(self) -> bool:
         """Whether the file holds all of the document."""
         return self._dirty_since is None and self._error is None
+
+    @property
+    def gone(self) -> bool:
+        """Whether the file was deleted or moved by others: only a person's wish makes it again."""
+        return self._gone
 
     # ---- saving ---------------------------------------------------------------------------------------------------
 
@@ -171,12 +180,14 @@ class Saver:
         for _ in range(_ATTEMPTS):
             snapshot = await self._encoder.snapshot()
             base = snapshot.base()
-            if base != self._base or self._gone:
+            # A file that is no notebook has to be looked at again, also when there is nothing to save.
+            doubtful = isinstance(self._error, InvalidNotebook)
+            if base != self._base or self._gone or doubtful:
                 if self._gone and not create:
                     raise _gone(self.path)
                 self._show("saving")
                 try:
-                    await self._write(snapshot, base)
+                    await self._write(snapshot, base, anyway=doubtful)
                 except Conflict as conflict:
                     await self._on_conflict(conflict, create)
                     continue
@@ -200,7 +211,7 @@ class Saver:
             await self._keep_old("another program had changed it to something that is no notebook")
             self._hash = await self._store.hash(self.path)
 
-    async def _write(self, snapshot: Snapshot, base: Base) -> None:
+    async def _write(self, snapshot: Snapshot, base: Base, *, anyway: bool) -> None:
         lost: list[str] = []
         data = await asyncio.to_thread(self._join, snapshot.pieces(), lost)
         complaint = self._shrinks(base) or (f"{len(lost)} outputs are not kept any more" if lost else "")
@@ -208,16 +219,24 @@ class Saver:
             await self._keep_old(complaint)
         digest = await asyncio.to_thread(_sha256, data)
         encoded = base.encode()
-        if digest != self._hash or self._gone:
+        if digest != self._hash or self._gone or anyway:
             self._room.record_saved(Saved(digest, encoded, done=False))
             await self._room.committed()
             if self._gone:
+                await self._make_folders()
                 await self._store.write(self.path, data, create_only=True)
             else:
                 await self._store.write(self.path, data, if_match=self._hash)
             await self._note_mark()
         self._hash, self._gone = digest, False
         self._room.record_saved(Saved(digest, encoded))
+
+    async def _make_folders(self) -> None:
+        """The file's folder may have gone with it."""
+        parts = paths.parent(self.path).split("/")
+        for depth in range(1, len(parts) + 1 if parts[0] else 1):
+            with contextlib.suppress(Conflict):
+                await self._store.make_folder("/".join(parts[:depth]))
 
     def _settled(self, base: Base, version: int) -> None:
         """The file holds ``base``, which is that version of the document."""
@@ -345,6 +364,7 @@ class Saver:
             with self._room.transaction("merge"):
                 self._room.meta["nbformat_minor"] = notebook.minor
         if conflicts:
+            self._conflicts = True
             what = "a cell was" if conflicts == 1 else f"{conflicts} cells were"
             self._room.notice(
                 "conflicts", "warning", f"{what.capitalize()} changed here and by another program; the other version stands below each."
@@ -364,6 +384,10 @@ class Saver:
         self._removed.update((cell.id, version) for cell in change.removed)
         self._touched.update((cell.id, version) for cell in (*change.inserted, *change.touched))
         touched = any(names != {"execution_state"} for names in change.touched.values())
+        settled = change.removed or any("metadata" in names for names in change.touched.values())
+        if self._conflicts and settled and not any(conflict_of(cell.shared) for cell in self._room.mirror):
+            self._conflicts = False
+            self._room.drop_notice("conflicts")
         if not (change.inserted or change.removed or change.meta or touched):
             return
         if self._dirty_since is None:
@@ -381,7 +405,8 @@ class Saver:
 
     def _failed(self, error: HomeportError) -> None:
         if self._error is None or self._error.message != error.message:
-            log.warning("%s is not saved: %s", self.path, error.message)
+            # That somebody deleted the file is no trouble of this server's.
+            log.log(logging.INFO if self._gone else logging.WARNING, "%s is not saved: %s", self.path, error.message)
         self._error = error
         self._show("failed")
         if not self._closed and not (self._gone or isinstance(error, InvalidNotebook)):

@@ -88,14 +88,25 @@ class Watcher:
                     yield_on_timeout=True,
                     recursive=False,
                 )
+                seen = [_identity(folder) for folder in there]
                 async for changes in watching:
                     self._changed({Path(file) for _, file in changes} if changes else None)
+                    if not changes and seen != [_identity(folder) for folder in there]:
+                        again.set()  # another folder of that name is there now, which is not watched yet
             except (OSError, RuntimeError) as error:
                 # Too few inotify watches, or a folder that went away: looking now and then has to do.
                 log.info("folders cannot be watched (%s); they are looked at every %d s", error, _LOOK_EVERY_MS // 1000)
                 await _first(again, _LOOK_EVERY_MS / 1000)
                 self._changed(None)
         self._task = None
+
+
+def _identity(folder: Path) -> tuple[int, int] | None:
+    try:
+        facts = folder.stat()
+    except OSError:
+        return None
+    return facts.st_dev, facts.st_ino
 
 
 async def _first(event: asyncio.Event, timeout: float) -> None:

@@ -217,4 +217,28 @@ describe("conflict copies", () => {
     theirs.undo();
     expect(sources(theirs)).toEqual(["mine", "theirs"]);
   });
+
+  it("give their outputs when theirs is kept", () => {
+    const notebook = new Notebook();
+    const output = { output_type: "stream", name: "stdout", text: "theirs" };
+    const mark = { homeport: { conflict: { cell: "cell" } }, tags: ["kept"] };
+    notebook.insert(
+      0,
+      [
+        code("same", { id: "cell" }),
+        code("same", { id: "copy", metadata: mark, outputs: [output], execution_count: 4 }),
+      ],
+      true,
+    );
+    notebook.settleConflict("copy", "theirs");
+    expect(notebook.cells.map((cell) => cell.toJson())).toEqual([
+      expect.objectContaining({
+        id: "cell",
+        source: "same",
+        outputs: [output],
+        execution_count: 4,
+        metadata: { tags: ["kept"] },
+      }),
+    ]);
+  });
 });

@@ -201,19 +201,30 @@ export class Notebook {
   }
 
   /**
-   * Ends a conflict: `copy` is the cell that carries `homeport.conflict` (the other side's text for the cell named there).
-   * Keeping mine removes the copy; keeping theirs puts its text into the original first.
+   * Ends a conflict: `copy` is the cell that carries `homeport.conflict` (the other side's version of the cell named there).
+   * Keeping mine removes the copy; keeping theirs gives the original its text, and its outputs when they differ.
    */
   settleConflict(copy: string, keep: "mine" | "theirs"): void {
     const cell = this.find(copy);
     if (!cell) return;
-    const original = this.find(conflictOf(cell) ?? "")?.text;
+    const original = this.find(conflictOf(cell) ?? "");
+    const { homeport: _mark, ...metadata } = cell.metadata;
+    const theirs = { ...cell.toJson(), metadata };
     this.change(() => {
-      if (keep === "theirs" && original) replaceText(original, cell.source);
       if (keep === "theirs" && !original) {
-        const index = this.indexOf(copy);
-        this.metadataOf(index).delete("homeport");
-      } else this.shared.delete(this.indexOf(copy));
+        this.metadataOf(this.indexOf(copy)).delete("homeport");
+        return;
+      }
+      this.shared.delete(this.indexOf(copy));
+      if (keep === "mine" || !original) return;
+      if (original.text && sameButText(original.toJson(), theirs)) replaceText(original.text, theirs.source);
+      else {
+        // A page may not put outputs into a cell that is there: the cell is made anew, under its id.
+        const index = this.indexOf(original.id);
+        const id = original.id;
+        this.shared.delete(index);
+        this.shared.insert(index, [sharedCell({ ...theirs, id })]);
+      }
     });
   }
 
@@ -283,6 +294,12 @@ export class Notebook {
   private tell(change: Change): void {
     for (const listener of this.listeners) listener(change);
   }
+}
+
+function sameButText(one: CellJson, other: CellJson): boolean {
+  const rest = ({ cell_type, outputs, execution_count }: CellJson) =>
+    JSON.stringify([cell_type, outputs, execution_count]);
+  return rest(one) === rest(other);
 }
 
 /** The id of the cell whose conflict copy this is; null for ordinary cells, "" when the original is unknown. */

@@ -58,13 +58,24 @@ export function Banners({ page }: { page: Page }): JSX.Element {
   );
 }
 
+/** What a person can do about a save that failed; the rest mends itself. */
+const SAVE_TROUBLE: Record<string, { button: string; words: string }> = {
+  not_found: { button: "Save it again", words: "Your work is kept by the server." },
+  invalid_notebook: {
+    button: "Save this notebook instead",
+    words: "Your work is kept by the server; what stands in the file now would be kept beside it.",
+  },
+};
+
 function SaveFailed({ page }: { page: Page }): JSX.Element | null {
   const { state, error } = page.server.save.value;
   if (state !== "failed") return null;
+  const trouble = SAVE_TROUBLE[error?.code ?? ""];
   return (
-    <Banner level="error" actions={<Button onClick={() => act(page, "save")}>Try now</Button>}>
-      <strong>The file cannot be saved{error ? `: ${error}` : ""}.</strong> The old file is as it was; your work is kept
-      by the server, which goes on trying.
+    <Banner level="error" actions={<Button onClick={() => act(page, "save")}>{trouble?.button ?? "Try now"}</Button>}>
+      <strong>{error?.message ?? "The file cannot be saved."}</strong>{" "}
+      {trouble?.words ??
+        "The old file is as it was; your work is kept by the server, which goes on trying. Nothing has to be done here."}
     </Banner>
   );
 }

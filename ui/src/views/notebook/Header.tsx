@@ -94,12 +94,16 @@ function SaveStatus({ page }: { page: Page }): JSX.Element {
     saved: waiting ? "Saving…" : "Saved",
     unsaved: "Saving…",
     saving: "Saving…",
-    failed: `Saving failed${error ? `: ${error}` : ""}`,
+    failed: "Not saved",
   };
   if (!page.loaded.value) return <span class="save-status">Opening…</span>;
   if (page.readOnly) return <span class="save-status">Read-only</span>;
   return (
-    <span class={`save-status save-${state}`} role={state === "failed" ? "alert" : undefined} title={words[state]}>
+    <span
+      class={`save-status save-${state}`}
+      role={state === "failed" ? "alert" : undefined}
+      title={error?.message ?? words[state]}
+    >
       {words[state]}
     </span>
   );

@@ -35,7 +35,7 @@ export interface InputRequest {
 
 export interface SaveState {
   state: "saved" | "unsaved" | "saving" | "failed";
-  error: string | null;
+  error: { code: string; message: string } | null;
   at: number | string | null;
 }
 

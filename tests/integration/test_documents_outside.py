@@ -1,0 +1,254 @@
+"""Another program writes the file of an open notebook: what is clear is merged silently, and nobody's work is lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sqlite3
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import notebooks
+from harness.document_client import DocumentClient, OpenDocument
+from harness.server import Server
+
+
+def sources(file: Path) -> list[str]:
+    return [notebooks.joined(cell["source"]) for cell in notebooks.read(file)["cells"]]
+
+
+def shown(page: DocumentClient) -> list[str]:
+    return [str(cell["source"]) for cell in page.cells]
+
+
+def replace(file: Path, change: Callable[[list[dict[str, Any]]], object], *, in_place: bool = False) -> bytes:
+    """Do what a program does that changes the cells of a file: write another one and rename it, or write over the old one."""
+    notebook = notebooks.read(file)
+    change(notebook["cells"])
+    data = (json.dumps(notebook, indent=1, sort_keys=True) + "\n").encode()
+    if in_place:
+        file.write_bytes(data)
+    else:
+        new = file.with_name(f".{file.name}.new")
+        new.write_bytes(data)
+        os.replace(new, file)
+    return data
+
+
+def notices(page: DocumentClient) -> list[dict[str, Any]]:
+    return page.state.get("notices", [])
+
+
+@pytest.mark.parametrize("in_place", [False, True], ids=["by-rename", "in-place"])
+async def test_different_cells_are_merged_silently(server: Server, open_document: OpenDocument, in_place: bool) -> None:
+    file = server.root / "a.ipynb"
+    notebooks.write(file, "a = 1", "b = 2", "c = 3", "d = 4")
+    page = await open_document(server, "a.ipynb")
+    page.type_into(0, "  # ours")
+    page.insert(4, "e = 5")
+    await page.committed()
+
+    def change(cells: list[dict[str, Any]]) -> None:
+        cells[1]["source"] = ["b = 22"]
+        del cells[2]
+        cells.insert(0, {**cells[1], "id": "new", "source": ["z = 0"]})
+
+    replace(file, change, in_place=in_place)
+    wanted = ["z = 0", "a = 1  # ours", "b = 22", "d = 4", "e = 5"]
+    await page.until(lambda: shown(page) == wanted, "the merged notebook")
+    await page.operate("save")
+    assert sources(file) == wanted
+    assert notices(page) == []
+
+
+async def test_a_look_changes_nothing(server: Server, open_document: OpenDocument) -> None:
+    file, other = server.root / "a.ipynb", server.root / "b.ipynb"
+    notebooks.write(file, "a = 1")
+    notebooks.write(other, "b = 1")
+    page = await open_document(server, "a.ipynb")
+    second = await open_document(server, "b.ipynb")
+    before = page.doc.get_state()
+    os.utime(file)
+    data = file.read_bytes()
+    file.unlink()
+    file.write_bytes(data)
+    # Files of one folder are looked at together: when the change of the other one is here, this one was looked at too.
+    replace(other, lambda cells: cells.append({**cells[0], "id": "new"}))
+    await second.until(lambda: len(second.cells) == 2, "the other file's change")
+    await page.until(lambda: page.state["save"]["state"] == "saved", "peace")
+    page.type_into(0, "2")
+    await page.operate("save")
+    assert sources(file) == ["a = 12"]
+    assert notices(page) == []
+    assert len(page.doc.get_state()) >= len(before)
+
+
+async def test_a_cell_changed_on_both_sides_is_kept_twice(server: Server, open_document: OpenDocument) -> None:
+    file = server.root / "a.ipynb"
+    notebooks.write(file, "a = 1", "b = 2")
+    page = await open_document(server, "a.ipynb")
+    page.type_into(0, "  # ours")
+    await page.committed()
+    replace(file, lambda cells: cells[0].update(source=["a = 1  # theirs"]))
+    await page.until(lambda: shown(page) == ["a = 1  # ours", "a = 1  # theirs", "b = 2"], "the conflict copy")
+    assert page.cells[0]["id"] == "cell-0"
+    assert page.cells[1]["metadata"].to_py() == {"homeport": {"conflict": {"cell": "cell-0"}}}
+    await page.until(lambda: [notice["key"] for notice in notices(page)] == ["conflicts"], "the notice")
+    await page.operate("save")
+    assert sources(file) == ["a = 1  # ours", "a = 1  # theirs", "b = 2"]
+    assert "homeport" not in file.read_text()
+    # The same file once more, as some tools do: no second copy.
+    replace(file, lambda cells: None, in_place=True)
+    del page.cells[1]
+    await page.until(lambda: notices(page) == [], "the end of the notice")
+    await page.operate("save")
+    assert sources(file) == ["a = 1  # ours", "b = 2"]
+
+
+@pytest.mark.needs("git")
+async def test_git_checkout_of_an_older_version(server: Server, open_document: OpenDocument) -> None:
+    def git(*arguments: str) -> None:
+        name = ("-c", "user.name=t", "-c", "user.email=t@example.org")
+        subprocess.run(["git", *name, *arguments], cwd=server.root, check=True, capture_output=True)
+
+    file = server.root / "a.ipynb"
+    notebooks.write(file, "a = 1", "b = 2")
+    git("init", "-q")
+    git("add", ".")
+    git("commit", "-qm", "first")
+    page = await open_document(server, "a.ipynb")
+    page.type_into(1, "2")
+    page.insert(2, "c = 3")
+    await page.operate("save")
+    assert sources(file) == ["a = 1", "b = 22", "c = 3"]
+    git("checkout", "-q", "a.ipynb")
+    await page.until(lambda: shown(page) == ["a = 1", "b = 2"], "the older version")
+    await page.operate("save")
+    assert sources(file) == ["a = 1", "b = 2"]
+    assert notices(page) == []
+
+
+async def test_outputs_from_another_program(server: Server, open_document: OpenDocument) -> None:
+    file = server.root / "a.ipynb"
+    notebooks.write(file, "print('a')", "print('b')")
+    page = await open_document(server, "a.ipynb")
+    output = {"output_type": "stream", "name": "stdout", "text": ["a\n"]}
+    replace(file, lambda cells: cells[0].update(outputs=[output], execution_count=7))
+    await page.until(lambda: page.text(0) == "a\n", "the other program's output")
+    assert page.cells[0]["execution_count"] == 7
+    await page.run("cell-1")
+    await page.idle()
+    await page.operate("save")
+    cells = notebooks.read(file)["cells"]
+    assert [notebooks.stream_text(cell) for cell in cells] == ["a\n", "b\n"]
+
+
+async def test_what_was_done_while_the_server_was_down(server: Server, open_document: OpenDocument) -> None:
+    file = server.root / "a.ipynb"
+    notebooks.write(file, "a = 1", "b = 2", "c = 3")
+    page = await open_document(server, "a.ipynb")
+    await page.operate("save")
+    page.type_into(0, "  # ours")
+    del page.cells[2]
+    await page.committed()
+    await server.kill()  # before it is saved, or after: both have to do
+    replace(file, lambda cells: cells[1].update(source=["b = 22"]))
+    await server.start()
+    await page.until(lambda: shown(page) == ["a = 1  # ours", "b = 22"], "the merged notebook")
+    await page.operate("save")
+    assert sources(file) == ["a = 1  # ours", "b = 22"]
+    assert notices(page) == []
+
+
+async def test_a_deleted_or_moved_file_is_said_and_saved_again(server: Server, open_document: OpenDocument) -> None:
+    folder = server.root / "deep" / "er"
+    folder.mkdir(parents=True)
+    file = folder / "a.ipynb"
+    notebooks.write(file, "a = 1")
+    page = await open_document(server, "deep/er/a.ipynb")
+    file.rename(server.root / "moved.ipynb")
+    await page.until(lambda: page.state["save"]["state"] == "failed", "the loss of the file")
+    error = page.state["save"]["error"]
+    assert (error["code"], "deleted or moved" in error["message"]) == ("not_found", True)
+    page.type_into(0, "1")
+    await page.committed()
+    assert not file.exists()
+    await page.operate("save")
+    await page.until(lambda: page.state["save"]["state"] == "saved", "the save")
+    assert sources(file) == ["a = 11"]
+    assert sources(server.root / "moved.ipynb") == ["a = 1"]
+    data = file.read_bytes()
+    file.unlink()
+    await page.until(lambda: page.state["save"]["state"] == "failed", "the loss of the file")
+    file.write_bytes(data)
+    await page.until(lambda: page.state["save"]["state"] == "saved", "its return")
+    shutil.rmtree(folder.parent)
+    await page.until(lambda: page.state["save"]["state"] == "failed", "the loss of the folder")
+    await page.operate("save")
+    assert file.read_bytes() == data
+
+
+@pytest.mark.expect_log("no notebook; it is left alone|is not saved|a copy of the old file was kept")
+async def test_what_is_no_notebook_is_not_overwritten(server: Server, home: Path, open_document: OpenDocument) -> None:
+    file = server.root / "a.ipynb"
+    notebooks.write(file, "a = 1")
+    good = file.read_bytes()
+    page = await open_document(server, "a.ipynb")
+    file.write_bytes(b"<<<<<<< HEAD\n")
+    await page.until(lambda: page.state["save"]["state"] == "failed", "the complaint")
+    assert page.state["save"]["error"]["code"] == "invalid_notebook"
+    page.type_into(0, "1")
+    await page.committed()
+    assert file.read_bytes() == b"<<<<<<< HEAD\n"
+    file.write_bytes(good)
+    await page.until(lambda: page.state["save"]["state"] == "saved" and sources(file) == ["a = 11"], "the end of the trouble")
+    file.write_bytes(b"not a notebook")
+    await page.until(lambda: page.state["save"]["state"] == "failed", "the complaint")
+    await page.operate("save")
+    assert sources(file) == ["a = 11"]
+    (kept,) = home.glob("state/homeport/recovery/*/*.ipynb")
+    assert kept.read_bytes() == b"not a notebook"
+    assert [notice["level"] for notice in notices(page)] == ["warning"]
+    assert str(kept) in notices(page)[0]["text"]
+
+
+@pytest.mark.expect_log("a copy of the old file was kept, because 1 cells are missing")
+async def test_a_notebook_that_nobody_shrank_is_kept_before_it_is_saved(server: Server, home: Path, open_document: OpenDocument) -> None:
+    file = server.root / "a.ipynb"
+    notebooks.write(file, "a = 1")
+    page = await open_document(server, "a.ipynb")
+    page.insert(1, "b = 2")
+    await page.operate("save")
+    await page.close()
+    before = file.read_bytes()
+    await server.kill()
+    # A failing disk took a piece out of the middle of what is known of the document.
+    db = sqlite3.connect(home / "state/homeport/state.db")
+    with db:
+        assert db.execute("DELETE FROM updates WHERE seq = (SELECT max(seq) FROM updates)").rowcount == 1
+    db.close()
+    await server.start()
+    page = await open_document(server, "a.ipynb")
+    page.type_into(0, "1")
+    await page.operate("save")
+    (kept,) = home.glob("state/homeport/recovery/*/*.ipynb")
+    assert kept.read_bytes() == before
+    await page.until(lambda: any(str(kept) in notice["text"] for notice in notices(page)), "the notice")
+
+
+async def test_known_deletions_shrink_it_without_a_word(server: Server, home: Path, open_document: OpenDocument) -> None:
+    file = server.root / "a.ipynb"
+    notebooks.write(file, "a = 1", "b = 2", "c = 3")
+    page = await open_document(server, "a.ipynb")
+    del page.cells[0:2]
+    await page.committed()
+    await server.kill()
+    await server.start()
+    await page.until(lambda: page.links == 2 and page.state["save"]["state"] == "saved" and sources(file) == ["c = 3"], "the save")
+    assert not list(home.glob("state/homeport/recovery/*/*"))
+    assert notices(page) == []
