@@ -35,8 +35,18 @@ class LoopWatch:
         with contextlib.suppress(OSError):
             self._schedule = os.open("/proc/self/schedstat", os.O_RDONLY)
         self._waited = self._without_processor()
+        try:
+            self._schedstat = os.open("/proc/thread-self/schedstat", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            self._schedstat = -1
+        self._waited = self._waiting()
         self._due = time.monotonic() + PERIOD
         self._timer = asyncio.get_running_loop().call_later(PERIOD, self._beat)
+
+    def _waiting(self) -> float:
+        """Seconds that this thread ever waited for a processor; 0 where the system does not tell."""
+        # proc(5): nanoseconds on a processor, nanoseconds waiting for one, time slices.
+        return int(os.pread(self._schedstat, 100, 0).split()[1]) / 1e9 if self._schedstat >= 0 else 0.0
 
     def stop(self) -> None:
         """End."""
