@@ -16,6 +16,9 @@ from harness.server import MakeServer, Server
 
 pytestmark = pytest.mark.needs("chromium")
 
+# This notebook shows a picture of another host, which tests may be unable to reach.
+_PORTRAIT = pytest.mark.expect_console(r"net::ERR_(NAME_NOT_RESOLVED|INTERNET_DISCONNECTED) \(https://upload\.wikimedia\.org/")
+
 
 async def test_a_cell_runs_and_its_output_is_in_the_file(server: Server, open_page: OpenPage) -> None:
     path = server.root / "first.ipynb"
@@ -57,9 +60,20 @@ async def test_an_endless_cell_is_interrupted(server: Server, open_page: OpenPag
     notebooks.write(server.root / "endless.ipynb", "import time\nprint('on my way')\nwhile True:\n    time.sleep(0.05)")
     page = await NotebookPage(await open_page(server, "notebooks/endless.ipynb")).loaded()
     await page.run_all()
-    await expect(page.cell(0)).to_contain_text("on my way")
+    await expect(page.cell(0).locator(".cell-outputs")).to_contain_text("on my way")
     await page.page.get_by_role("toolbar").get_by_role("button", name="Interrupt kernel").click()
     await expect(page.cell(0)).to_contain_text("KeyboardInterrupt")
+
+
+async def test_an_interrupt_right_after_the_click_stops_what_has_not_begun(server: Server, open_page: OpenPage) -> None:
+    """While the kernel still starts there is nothing to interrupt but the queue."""
+    notebooks.write(server.root / "early.ipynb", "while True:\n    pass", "print('never')")
+    page = await NotebookPage(await open_page(server, "notebooks/early.ipynb")).loaded()
+    await page.run_all()
+    await page.state(queue="2")
+    await page.press("Interrupt kernel")
+    await page.state(queue="0")
+    await expect(page.cell(1).locator(".cell-outputs")).to_be_empty()
 
 
 async def test_a_reopened_page_shows_what_was_printed_while_nobody_looked(server: Server, open_page: OpenPage) -> None:
@@ -78,7 +92,13 @@ async def test_a_reopened_page_shows_what_was_printed_while_nobody_looked(server
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("name", sorted(path.name for path in notebooks.VENDORED.glob("*.ipynb")))
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(path.name, marks=_PORTRAIT) if path.name == "Probability.ipynb" else path.name
+        for path in sorted(notebooks.VENDORED.glob("*.ipynb"))
+    ],
+)
 async def test_run_all_with_the_tab_closed_right_after_the_click(
     name: str, make_server: MakeServer, open_page: OpenPage, tmp_path: Path
 ) -> None:

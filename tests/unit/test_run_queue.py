@@ -101,7 +101,9 @@ class Machine(RuleBasedStateMachine):
     @rule()
     def interrupt(self) -> None:
         self.interrupted = self.queue.running is not None
-        assert self.do(Interrupt()) == []
+        commands = self.do(Interrupt(self.now))
+        assert not self.interrupted or commands == []
+        assert self.interrupted or self.queue.runs == []
 
     @rule(msg=st.sampled_from(["other", "m0"]))
     def others(self, msg: str) -> None:
@@ -152,7 +154,7 @@ def test_an_interrupt_stops_the_rest_even_when_failures_are_tolerated() -> None:
     queue = RunQueue()
     queue.handle(Enqueue([("a", "1"), ("b", "2")], False, 0))
     queue.handle(Start("m", "k", 1, 0))
-    queue.handle(Interrupt())
+    queue.handle(Interrupt(0))
     queue.handle(Replied("m", "error", True, 1))
     queue.handle(Idle("m", 1))
     assert (queue.result("a"), queue.result("b"), queue.result("c")) == ("error", "aborted", None)

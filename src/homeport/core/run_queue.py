@@ -90,7 +90,12 @@ class Idle:
 
 @dataclass(frozen=True, slots=True)
 class Interrupt:
-    """Somebody interrupts: when the running run fails of it, nothing goes on, whatever the cells tolerate."""
+    """Somebody interrupts: when the running run fails of it, nothing goes on, whatever the cells tolerate.
+
+    When no run has gone to a kernel yet (it is starting), what waits is aborted: there is nothing else to interrupt.
+    """
+
+    now: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +210,7 @@ class RunQueue:
                 return self._settle(event.now)
             case Interrupt():
                 self._interrupted = self._running is not None
+                return [] if self._interrupted else self._abort(event.now)
             case Cancel():
                 chosen = [run for run in self._waiting if event.run_id in (None, run.run_id)]
                 return [command for run in chosen for command in self._finish(run, "cancelled", event.now)]

@@ -46,6 +46,7 @@ class JournalReader:
         session: the session in our requests' headers; replies to it are given to us alone.
         cursors: where earlier readers of this document stopped.
         handle: takes the events that follow for the queue.
+        begun: called when the kernel has begun with a run.
         gap: called when messages are missing.
         language: called with the ``language_info`` of a kernel that introduces itself.
         ended: called when a generation is over and all of its journal is read.
@@ -60,6 +61,7 @@ class JournalReader:
         session: str,
         cursors: Sequence[CursorRow],
         handle: Callable[[queue.Event], object],
+        begun: Callable[[CellRun], None],
         gap: Callable[[Truncated], None],
         language: Callable[[JSON], None],
         ended: Callable[[Target, Ended], None],
@@ -76,6 +78,7 @@ class JournalReader:
         self._session = session
         self._cursors = {row.kernel_id: (row.generation, row.seq) for row in cursors}
         self._handle = handle
+        self._begun = begun
         self._gap = gap
         self._language = language
         self._ended = ended
@@ -169,6 +172,7 @@ class JournalReader:
         if msg_type == "execute_input":
             run.on_begun(entry.parts, date)
             self._runs.touch(run)
+            self._begun(run)
         elif msg_type == "status":
             state = execution.content(entry.parts, execution.Status).execution_state
             run.on_status(state, date)

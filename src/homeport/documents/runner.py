@@ -104,6 +104,7 @@ class Runner:
             session=self._session,
             cursors=history.cursors,
             handle=self._do,
+            begun=self._on_begun,
             gap=self._on_gap,
             language=lambda info: self._link.set_metadata("language_info", info),
             ended=self._on_ended,
@@ -118,6 +119,9 @@ class Runner:
         self._turns: list[asyncio.Future[None]] = []
         self._results: dict[str, list[asyncio.Future[RunResult]]] = {}
         self._answering: set[str] = set()
+        # Interrupted before the kernel had begun with it.
+        self._interrupt_begun: CellRun | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
         # Cells whose long streams are to go from the log into the blob store.
         self._unsealed: dict[str, None] = dict.fromkeys(row.cell_id for row in history.runs)
         self._sealing: asyncio.Task[None] | None = None
@@ -145,6 +149,7 @@ class Runner:
             await asyncio.gather(self._driver, return_exceptions=True)
         if self._sealing is not None:
             await self._sealing
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         self._runs.flush()
         self._link.close()
         for waiter in [*(waiter for waiters in self._results.values() for waiter in waiters), *self._turns]:
@@ -210,9 +215,32 @@ class Runner:
         self._handle(queue.Cancel(None, time.time()))
 
     async def interrupt(self) -> None:
-        """Interrupt what the kernel runs; when the cell fails of it, the queue stops. Raises KernelGone without a kernel."""
-        self._queue.handle(queue.Interrupt())
+        """Interrupt what runs; when the cell fails of it, the queue stops. What waits for a kernel that starts is aborted.
+
+        Raises:
+            KernelGone: there is no kernel, and nothing waited for one.
+        """
+        stopped = self._handle(queue.Interrupt(time.time()))
+        run = self._running()
+        if run is not None and run.code is not None:
+            # The kernel has the request, and has not said that it began: it may not hear the signal yet.
+            self._interrupt_begun = run
+        info = self._link.info
+        if stopped and (info is None or info.state in ("starting", "restarting")):
+            return
         await self._link.interrupt()
+
+    def _on_begun(self, run: CellRun) -> None:
+        """The kernel says that it runs the cell."""
+        if run is self._interrupt_begun:
+            self._interrupt_begun = None
+            task = asyncio.create_task(self._interrupt_again(), name=f"interrupt of {self.path}")
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _interrupt_again(self) -> None:
+        with suppress(KernelGone, SupervisorUnavailable):
+            await self._link.interrupt()
 
     async def restart(self, *, run_all: bool = False) -> None:
         """Restart the kernel: what runs and what waits ends as aborted; then, if wanted, all cells are queued.

@@ -200,10 +200,19 @@ function fixed(options: EditorOptions): Extension {
     EditorView.domEventHandlers({
       focus: () => options.onFocus(),
       blur: () => options.onBlur(),
+      beforeinput: lineBreakAsText,
     }),
     yCollab(options.text, null, { undoManager: options.undoManager }),
     remoteCursors(options.text, options.awareness),
   ];
+}
+
+/** Dictation and other input methods insert line breaks as text; Chromium puts two into the page for one at the end of a line. */
+function lineBreakAsText(event: InputEvent, view: EditorView): boolean {
+  if (event.inputType !== "insertText" || !event.data?.includes("\n") || view.state.readOnly) return false;
+  event.preventDefault();
+  view.dispatch(view.state.replaceSelection(event.data), { scrollIntoView: true, userEvent: "input" });
+  return true;
 }
 
 /** Arrow keys over the first and last visible line go to the next cell. */

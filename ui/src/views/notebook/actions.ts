@@ -4,8 +4,9 @@
  */
 import type { CellType } from "../../model/schema";
 import type { CellView } from "./cells";
+import { afterDrawing } from "./drawing";
 import { changeKernel, restartKernel, shutDownKernel } from "./kernel_dialogs";
-import { afterDrawing, type Page } from "./page";
+import type { Page } from "./page";
 
 export interface Action {
   label: string;

@@ -12,6 +12,7 @@ import { type Link, type LinkView, newId } from "../../net/link";
 import { type Rest, rest, urlOf } from "../../net/rest";
 import { toast } from "../common";
 import { type CellView, CellViews } from "./cells";
+import { afterDrawing } from "./drawing";
 import { Nearness } from "./nearness";
 import { ServerState } from "./server_state";
 
@@ -255,12 +256,6 @@ export class Page {
     const { kernelspec } = this.notebook.metadata;
     this.kernelName.value = isObject(kernelspec) ? String(kernelspec.display_name || kernelspec.name || "") : "";
   }
-}
-
-/** After signals have been drawn and the browser has laid the page out for the next frame. */
-export function afterDrawing(action: () => void): void {
-  // Preact draws in a microtask of its own; a timeout comes after it, and also in a hidden page, unlike a frame.
-  setTimeout(action, 0);
 }
 
 function readFlag(key: string): boolean {
