@@ -73,9 +73,15 @@ class DocumentClient:
         self._unanswered: dict[str, dict[str, Any]] = {}
         self._changed = asyncio.Event()
         self._synced = False
+        self._linked = False
         self._socket: ClientConnection | None = None
         self._task: asyncio.Task[None] | None = None
         self._applying = False
+        self._reachable = asyncio.Event()
+        self._reachable.set()
+        self._settled: dict[str, str] = {}
+        """Text of each cell when the server last had everything."""
+        self._moved: set[str] = set()
         self._outbox: list[bytes] = []
         self._sending = asyncio.Lock()
         self._fresh_document()
@@ -106,6 +112,20 @@ class DocumentClient:
         if self._socket is not None:
             self._socket.transport.abort()
 
+    async def go_offline(self) -> None:
+        """Cut the link, and stay away until :meth:`go_online`. Changes go on."""
+        self._reachable.clear()
+        await self.cut()
+        await self.until(lambda: self._socket is None, "the link to be gone")
+
+    def go_online(self) -> None:
+        """Come back."""
+        self._reachable.set()
+
+    async def settled(self, *, seconds: float = 30) -> None:
+        """Wait until this page is online, has sent everything and has it acknowledged."""
+        await self.until(lambda: self._linked and self.acknowledged >= self.sent > 0, "everything to be acknowledged", seconds=seconds)
+
     async def _ticket(self) -> str:
         import requests
 
@@ -118,10 +138,12 @@ class DocumentClient:
         import requests
 
         while True:
+            await self._reachable.wait()
             try:
                 await self._one_link()
             except (OSError, ConnectionClosed, InvalidStatus, TimeoutError, requests.ConnectionError, requests.Timeout):
                 self._socket = None
+                self._linked = False
                 self._notify()
                 await asyncio.sleep(0.05)  # a page's back-off, shortened
 
@@ -151,6 +173,8 @@ class DocumentClient:
         length, at = read_varint(frame, at)
         payload = frame[at : at + length]
         if kind == STEP1:
+            self._linked = True
+            await self._tell_away()
             await self._send_sync(STEP2, self.doc.get_update(payload))
         else:
             self._applying = True
@@ -173,6 +197,9 @@ class DocumentClient:
                 await self._send_control(operation)
         elif op == "ack":
             self.acknowledged = message["count"]
+            if self.acknowledged >= self.sent:
+                self._settled = self.texts()
+                self._moved.clear()
         elif op == "state":
             self.state.update(message)
         elif op == "reply":
@@ -180,6 +207,15 @@ class DocumentClient:
             waiting = self._replies.pop(message["id"], None)
             if waiting is not None and not waiting.done():
                 waiting.set_result(message)
+
+    async def _tell_away(self) -> None:
+        """What was changed without an acknowledgement, before the step 2 that brings it."""
+        now = self.texts()
+        changed = [each for each, text in self._settled.items() if now.get(each) != text or each in self._moved]
+        above = dict(zip(now, ["", *now], strict=False))
+        cells = [{"id": each, "base": self._settled[each], "text": now.get(each), "after": above.get(each, "")} for each in changed]
+        if cells and self._epoch == self.hello.get("epoch"):
+            await self._send_control({"op": "away", "cells": cells})
 
     async def _send(self, frame: bytes = b"") -> None:
         """Send what was written to the document so far, then ``frame``: the server gets everything in the order in which it was done."""
@@ -257,6 +293,36 @@ class DocumentClient:
         with self.doc.transaction(origin="test"):
             self.cells.insert(at, Map(cell))
         return cell_id
+
+    def texts(self) -> dict[str, str]:
+        """The text of each cell by id, in order."""
+        return {str(cell["id"]): str(cell["source"]) for cell in self.cells}
+
+    def _place(self, cell_id: str) -> int:
+        return next(index for index, cell in enumerate(self.cells) if cell["id"] == cell_id)
+
+    def delete(self, cell_id: str) -> None:
+        """Delete a cell."""
+        with self.doc.transaction(origin="test"):
+            del self.cells[self._place(cell_id)]
+
+    def move(self, cell_id: str, to: int) -> None:
+        """Move a cell, as the schema has it: out, and a copy in."""
+        place = self._place(cell_id)
+        old = self.cells[place].to_py()
+        cell = {**old, "source": Text(old["source"]), "metadata": Map(old["metadata"])}
+        if "outputs" in old:
+            cell["outputs"] = Array([Map(output) for output in old["outputs"]])
+        self._moved.add(cell_id)
+        with self.doc.transaction(origin="test"):
+            del self.cells[place]
+            self.cells.insert(to, Map(cell))
+
+    def type(self, cell_id: str, text: str, at: int | None = None) -> None:
+        """Type ``text`` (ASCII) into a cell, at its end unless told where."""
+        source = self.cell(cell_id)["source"]
+        with self.doc.transaction(origin="test"):
+            source.insert(len(str(source).encode()) if at is None else at, text)
 
     def cell(self, which: str | int) -> Map[Any]:
         """A cell by its id or place."""

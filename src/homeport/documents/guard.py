@@ -2,8 +2,9 @@
 
 The server is the only writer of the results of runs: a page may clear a cell's outputs, reset its execution count, and
 insert cells that carry outputs (paste, undo). Whatever else it does to outputs, counts or run states of cells that are
-there is put back. Elements that are not cells are taken out, and doubled ids (two pages that move one cell at once both
-insert it) are collapsed. Looks only at the cells that one transaction changed.
+there is put back. A moved cell (taken out and put in again, as the schema has no moves) keeps the results that it has here,
+and the text too, unless the page could not know it. Elements that are not cells are taken out, and doubled ids (two pages
+that move one cell at once both insert it) are collapsed. Looks only at the cells that one transaction changed.
 """
 
 from __future__ import annotations
@@ -13,10 +14,11 @@ from dataclasses import dataclass
 from typing import cast
 
 import msgspec
-from pycrdt import Array, Text
+from pycrdt import Array, Map, Text
 
 from homeport.documents.mirror import RESULTS, Change, Mirror, MirrorCell
 from homeport.documents.schema import YCell, YOutputs, is_cell, new_outputs, read_map
+from homeport.documents.text_edit import replace_text
 from homeport.protocol.document import JSON
 
 
@@ -34,11 +36,18 @@ class Guard:
     run_state: Callable[[str], str]
     new_id: Callable[[], str]
 
-    def repairs(self, change: Change) -> list[Callable[[Array[object]], None]]:
-        """What has to be done, inside one server transaction, after the page's ``change``. Empty nearly always."""
+    def repairs(self, change: Change, *, missed: bool = False) -> list[Callable[[Array[object]], None]]:
+        """What has to be done, inside one server transaction, after the page's ``change``. Empty nearly always.
+
+        Args:
+            missed: the page did not know what others did meanwhile, so that the text of what it moved may be its own.
+        """
         todo: list[Callable[[Array[object]], None]] = []
+        removed = {cell.id: cell for cell in change.removed if cell.id}
         for cell in change.inserted:
             todo.extend(self._inserted(cell))
+            if cell.id in removed and is_cell(cell.shared):
+                todo.extend(self._moved(cell, removed[cell.id], missed=missed))
         for cell, names in change.touched.items():
             todo.extend(self._touched(cell, names))
         return todo
@@ -53,6 +62,21 @@ class Guard:
             state = self.run_state(cell.id)
             if cell.shared.get("execution_state") != state:
                 todo.append(lambda _: cell.shared.__setitem__("execution_state", state))
+        return todo
+
+    def _moved(self, cell: MirrorCell, old: MirrorCell, *, missed: bool) -> list[Callable[[Array[object]], None]]:
+        todo: list[Callable[[Array[object]], None]] = []
+        source, known = cell.shared.get("source"), old.text
+        if not missed and known is not None and isinstance(source, Text) and str(source) != known:
+            todo.append(lambda _: replace_text(source, known))
+        if old.results is None or cell.shared.get("cell_type") != "code":
+            return todo
+        outputs, count, _ = old.results
+        now = cell.shared.get("outputs")
+        if outputs and not (isinstance(now, Array) and msgspec.json.decode(str(cast("YOutputs", now))) == msgspec.json.decode(outputs)):
+            todo.append(lambda _: _put_back(cell.shared, outputs))
+        if count is not None and cell.shared.get("execution_count") != count:
+            todo.append(lambda _: cell.shared.__setitem__("execution_count", count))
         return todo
 
     def _touched(self, cell: MirrorCell, names: set[str]) -> list[Callable[[Array[object]], None]]:
@@ -86,15 +110,18 @@ class Guard:
         del cells[self.mirror.index(cell)]
 
     def _single(self, cells: Array[object], cell: MirrorCell) -> None:
-        """Collapse ``cell`` with the other one of its id when both say the same; else give it an id of its own."""
+        """Collapse ``cell`` with the other one of its id when both say the same; else make it a conflict copy."""
         others = [other for other in self.mirror if other.id == cell.id and other is not cell]
         if not others:
             return
         if _content(cell.shared) == _content(others[0].shared):
             del cells[self.mirror.index(cell)]
             return
-        identity = self.new_id()
+        identity, original = self.new_id(), cell.id
         cell.shared["id"] = identity
+        metadata = cell.shared.get("metadata")
+        if isinstance(metadata, Map):
+            cast("Map[object]", metadata)["homeport"] = {"conflict": {"cell": original}}
         self.mirror.renamed(cell, identity)
 
 

@@ -15,8 +15,9 @@ from pycrdt import Array, Map, Text
 from homeport.core.cell_merge import CellPrint, Step, merge
 from homeport.documents.ids import new_cell_id
 from homeport.documents.room import Room
-from homeport.documents.schema import Cell, YCell, YOutputs, joined, new_cell, new_outputs, plain, read_map, text
+from homeport.documents.schema import Cell, YCell, YOutputs, joined, new_cell, new_outputs, plain, read_map
 from homeport.documents.serial import kept_metadata
+from homeport.documents.text_edit import replace_text
 from homeport.protocol.document import JSON
 
 _CONTENT = ("id", "cell_type", "source", "metadata", "outputs", "execution_count", "execution_state")
@@ -91,24 +92,6 @@ def merge_metadata(
         shared = cast("Map[object]", room.meta["metadata"])
         for key in changed:
             _put(shared, key, theirs)
-
-
-def replace_text(shared: Text, wanted: str) -> None:
-    """Make ``shared`` read ``wanted``: one deletion and one insertion between what is the same at both ends."""
-    old, new = str(shared).encode(), text(wanted).encode()
-    if old == new:
-        return
-    begin = _common(old, new)
-    end = _common(old[begin:][::-1], new[begin:][::-1])
-    # Offsets count bytes of UTF-8; neither cut may fall within a character.
-    while begin > 0 and (_inside(old, begin) or _inside(new, begin)):
-        begin -= 1
-    while end > 0 and (_inside(old, len(old) - end) or _inside(new, len(new) - end)):
-        end -= 1
-    if len(old) - end > begin:
-        del shared[begin : len(old) - end]
-    if len(new) - end > begin:
-        shared.insert(begin, new[begin : len(new) - end].decode())
 
 
 def _arrange(room: Room, steps: Sequence[Step], theirs: Mapping[str, Cell]) -> dict[str, YCell]:
@@ -223,17 +206,3 @@ def _put(shared: Map[object], key: str, wanted: Mapping[str, JSON]) -> None:
         shared[key] = plain(wanted[key])
     elif key in shared:
         del shared[key]
-
-
-def _common(one: bytes, other: bytes) -> int:
-    """Length of the common beginning."""
-    low, high = 0, min(len(one), len(other))
-    while low < high:
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if one[:middle] == other[:middle] else (low, middle - 1)
-    return low
-
-
-def _inside(data: bytes, at: int) -> bool:
-    """Whether ``at`` lies within a character of UTF-8."""
-    return at < len(data) and data[at] & 0xC0 == 0x80

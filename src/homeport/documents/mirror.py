@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
-from pycrdt import Array, ArrayEvent, Doc, Map
+from pycrdt import Array, ArrayEvent, Doc, Map, Text
 
 from homeport.documents.schema import YCell
 
@@ -28,6 +28,8 @@ class MirrorCell:
     """Its id; empty when the element is not a cell."""
     results: tuple[str, object, object] | None = None
     """Outputs (as JSON text), execution count and state at the last :meth:`Mirror.remember`; None: not up to date."""
+    text: str | None = None
+    """Its source at the last :meth:`Mirror.remember`; None: not known."""
 
 
 @dataclass(slots=True)
@@ -56,6 +58,7 @@ class Mirror:
         self._cells: list[MirrorCell] = []
         self._by_id: dict[str, list[MirrorCell]] = {}
         self._unremembered: set[MirrorCell] = set()
+        self._retyped: set[MirrorCell] = set()
         self._change = Change()
         with doc.transaction(origin="mirror"):
             self._insert(0, list(cells))
@@ -99,11 +102,15 @@ class Mirror:
         return change
 
     def remember(self, limit: int | None = None) -> bool:
-        """Read the results of cells that changed since they were last read, at most ``limit`` of them.
+        """Read text and results of cells that changed since they were last read, the results of at most ``limit`` of them.
 
         Returns:
             Whether all are read now.
         """
+        for cell in self._retyped:
+            source = cell.shared.get("source")
+            cell.text = str(source) if isinstance(source, Text) else None
+        self._retyped.clear()
         for cell in list(self._unremembered)[:limit]:
             self._unremembered.discard(cell)
             outputs = cell.shared.get("outputs")
@@ -161,6 +168,8 @@ class Mirror:
         names = {str(path[1])} if len(path) > 1 else set(cast("dict[str, object]", getattr(event, "keys", {})))
         if names & RESULTS:
             self._unremembered.add(cell)
+        if "source" in names:
+            self._retyped.add(cell)
         if cell not in self._change.inserted:
             self._change.touched.setdefault(cell, set()).update(names)
 
@@ -173,6 +182,7 @@ class Mirror:
             self._by_id.setdefault(cell.id, []).append(cell)
             if isinstance(value, Map):
                 self._unremembered.add(cell)
+                self._retyped.add(cell)
             cells.append(cell)
         self._cells[at:at] = cells
         self._change.inserted.extend(cells)
@@ -182,6 +192,7 @@ class Mirror:
         for cell in self._cells[at : at + count]:
             self._unlist(cell)
             self._unremembered.discard(cell)
+            self._retyped.discard(cell)
             self._change.touched.pop(cell, None)
             if cell in self._change.inserted:
                 self._change.inserted.remove(cell)

@@ -10,7 +10,9 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from homeport import __version__
+from homeport.documents.away import Away, Told, told_by
 from homeport.documents.log import Commit
+from homeport.documents.mirror import Change
 from homeport.documents.room import Room
 from homeport.errors import ProtocolError
 from homeport.protocol import document as protocol
@@ -63,6 +65,7 @@ class Peer:
         self._closed = closed
         self._greeted = False
         self._foreign = False
+        self._away: list[Told] = []
         self._joined: int | None = None
         self._behind: bytes | None = None
         self._durable = 0
@@ -97,7 +100,7 @@ class Peer:
         elif isinstance(message, protocol.Step1):
             self._join(message.state)
         elif isinstance(message, protocol.Update):
-            self.room.apply(self, message.update)
+            self._on_update(message)
         else:
             self._on_presence(message)
 
@@ -116,6 +119,8 @@ class Peer:
     async def _on_control(self, message: protocol.Control) -> None:
         if message.op == "hello":
             self._on_hello(message)
+        elif message.op == "away" and self._greeted and not self._foreign:
+            self._on_away(message)
         elif message.op == "ping":
             self.tell("pong", t=message.fields.get("t"))
         elif not self._greeted:
@@ -130,6 +135,23 @@ class Peer:
         epoch = message.fields.get("epoch")
         # Two histories are never united: Yjs would show the content of both.
         self._foreign = epoch is not None and epoch != self.room.epoch
+
+    def _on_away(self, message: protocol.Control) -> None:
+        """The page tells which cells it changed: of its next step 2, or, with ``now``, of what it has sent already."""
+        self._away = told_by(message.fields)
+        if message.fields.get("now") is True:
+            cells, self._away = self._away, []
+            Away(self.room, cells).settle(Change())
+
+    def _on_update(self, message: protocol.Update) -> None:
+        if not message.step2:
+            self.room.apply(self, message.update)
+            return
+        cells, self._away = self._away, []
+        away = Away(self.room, cells) if cells else None
+        change = self.room.apply(self, message.update, missed=True)
+        if away is not None:
+            away.settle(change)
 
     async def _on_foreign(self, message: protocol.Frame) -> None:
         if isinstance(message, protocol.Update) and message.step2:

@@ -253,8 +253,14 @@ class Room:
 
     # ---- a page's updates -----------------------------------------------------------------------------------------
 
-    def apply(self, sender: Peer, update: bytes) -> None:
+    def apply(self, sender: Peer, update: bytes, *, missed: bool = False) -> Change:
         """Apply a page's update, repair what it may not do, and send it on its way.
+
+        Args:
+            missed: it holds all that was missed from this page, made when it did not know of others' changes.
+
+        Returns:
+            What the page changed, without the repairs.
 
         Raises:
             ProtocolError: it is not a Yjs update.
@@ -272,11 +278,12 @@ class Room:
             self._update = update
             sender.ask()
         change = self._commit(before, sender)
-        repairs = self._guard.repairs(change)
+        repairs = self._guard.repairs(change, missed=missed)
         if repairs:
             with self.transaction("guard"):
                 for repair in repairs:
                     repair(self.cells)
+        return change
 
     def _lacks_for(self, update: bytes) -> bool:
         """Whether ``update`` begins beyond what the document has."""

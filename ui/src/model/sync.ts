@@ -11,6 +11,7 @@ import { readSyncMessage, writeSyncStep1, writeUpdate } from "y-protocols/sync";
 import { STEP2 } from "../net/frames";
 import type { Link, SyncSide } from "../net/link";
 import { Notebook } from "./notebook";
+import { type AwayCell, UnsettledCells } from "./unsettled";
 
 export interface User {
   name: string;
@@ -23,6 +24,7 @@ export class DocumentSync implements SyncSide {
   awarenessState: Awareness;
   /** Whether the server's state has arrived. */
   loaded = false;
+  private unsettled: UnsettledCells;
   private readonly link: Link;
   private readonly user: User;
   private readonly listeners = new Set<() => void>();
@@ -31,7 +33,11 @@ export class DocumentSync implements SyncSide {
     this.link = link;
     this.user = user;
     this.notebook = new Notebook();
+    this.unsettled = this.watch(this.notebook);
     this.awarenessState = this.prepare(this.notebook);
+    link.observe(({ waiting }) => {
+      if (waiting === 0) this.unsettled.settle();
+    });
   }
 
   /** Called when the document has loaded, and when another one took its place. */
@@ -67,6 +73,10 @@ export class DocumentSync implements SyncSide {
     applyAwarenessUpdate(this.awarenessState, readVarUint8Array(createDecoder(payload)), this);
   }
 
+  away(): AwayCell[] {
+    return this.unsettled.report();
+  }
+
   announce(): void {
     // The server has told others that we were gone, at the clock that we had: setting the state anew raises the clock.
     this.awarenessState.setLocalState(this.awarenessState.getLocalState());
@@ -78,9 +88,18 @@ export class DocumentSync implements SyncSide {
     this.awarenessState.destroy();
     this.notebook.doc.destroy();
     this.notebook = new Notebook();
+    this.unsettled = this.watch(this.notebook);
     this.awarenessState = this.prepare(this.notebook);
     this.loaded = false;
     this.tell();
+  }
+
+  private watch(notebook: Notebook): UnsettledCells {
+    return new UnsettledCells(
+      notebook,
+      (origin) => origin === this,
+      (cells) => this.link.tellTaken(cells),
+    );
   }
 
   private prepare(notebook: Notebook): Awareness {

@@ -37,6 +37,8 @@ export interface SyncSide {
   /** @returns the answer to a step1, else null. */
   receive(payload: Uint8Array): Uint8Array | null;
   receiveAwareness(payload: Uint8Array): void;
+  /** Changed cells that the server may not have, as its `away` op wants them: told before each step2. */
+  away(): readonly object[];
   /** The link has opened: send, through {@link Link.sendAwareness}, what others are to see of this page. */
   announce(): void;
 }
@@ -153,6 +155,11 @@ export class Link {
 
   sendAwareness(payload: Uint8Array): void {
     if (this.state.phase === "online") this.transport?.send(typed(AWARENESS, payload));
+  }
+
+  /** Somebody moved or deleted cells in which this page has changes that may not have arrived in time. */
+  tellTaken(cells: readonly object[]): void {
+    if (this.state.phase === "online") this.transport?.send(encodeControl({ op: "away", now: true, cells }));
   }
 
   /**
@@ -377,6 +384,8 @@ export class Link {
   private sync(side: SyncSide, payload: Uint8Array): void {
     const answer = side.receive(payload);
     if (payload[0] !== STEP1 || answer?.[0] !== STEP2) return;
+    const cells = side.away();
+    if (cells.length > 0) this.transport?.send(encodeControl({ op: "away", cells }));
     this.transport?.send(typed(SYNC, answer));
     this.handle({ type: "synced" });
     side.announce();
