@@ -24,6 +24,7 @@ from homeport.options import Settings
 from homeport.stores.files import FileStore
 from homeport.web.parts import Parts
 from homeport.web.server import Server
+from homeport.web.tls import Make
 
 TOKEN = "the-token-of-the-test"
 
@@ -109,7 +110,9 @@ def header_of(cookies: Mapping[str, str]) -> str:
 
 
 @asynccontextmanager
-async def serving(home: Path, root: Path | None = None, *, kernels: bool = False, **settings: Any) -> AsyncIterator[Edge]:
+async def serving(
+    home: Path, root: Path | None = None, *, kernels: bool = False, make_certificate: Make | None = None, **settings: Any
+) -> AsyncIterator[Edge]:
     """A server on a free port; with ``kernels`` a supervisor is launched for it, and ended with its kernels."""
     root = root or home / "root"
     root.mkdir(exist_ok=True)
@@ -122,7 +125,7 @@ async def serving(home: Path, root: Path | None = None, *, kernels: bool = False
     await documents.start()
     auth = Access(chosen, folders)
     parts = Parts(settings=chosen, documents=documents, supervisor=supervisor, sessions=sessions, store=store, auth=auth, folders=folders)
-    server = Server(parts)
+    server = Server(parts, make_certificate)
     edge = Edge(parts, server, root)
     try:
         await server.start(edge.stopped.append)

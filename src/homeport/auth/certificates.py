@@ -51,6 +51,8 @@ class Served:
     fingerprint: str
     """SHA-256 of the certificate, upper-case hex pairs with colons, as browsers show it."""
     expires: datetime.datetime
+    names: tuple[str, ...]
+    """Host names and addresses that it is for, in its own order."""
 
 
 def check_files(certfile: Path, keyfile: Path | None, *, now: datetime.datetime) -> Served:
@@ -73,7 +75,7 @@ def check_files(certfile: Path, keyfile: Path | None, *, now: datetime.datetime)
     if certificate.not_valid_before_utc > now + _DAY:
         raise _bad(f"The certificate {certfile} is not valid before {certificate.not_valid_before_utc:%d %B %Y}")
     _load(certfile, keyfile)
-    return Served(certfile, keyfile, fingerprint(certificate), certificate.not_valid_after_utc)
+    return Served(certfile, keyfile, fingerprint(certificate), certificate.not_valid_after_utc, tuple(_names_of(certificate)))
 
 
 def _readable(what: str, file: Path) -> None:
@@ -156,6 +158,22 @@ class Authority:
                 return served
         self._issue(names, certfile, keyfile, now)
         return check_files(certfile, keyfile, now=now)
+
+    def current(self, names: Sequence[str], *, now: datetime.datetime) -> Served:
+        """The leaf that there is, whatever its names; made for ``names`` when there is none that can be served.
+
+        Raises:
+            OSError: the folder cannot be written.
+        """
+        try:
+            return check_files(self._folder / "server.pem", self._folder / "server.key", now=now)
+        except BadCertificate:
+            return self.serve(names, now=now)
+
+    @property
+    def fingerprint(self) -> str:
+        """The authority's own; there is one once :meth:`serve` has been called."""
+        return fingerprint(_read_leaf(self.certfile))
 
     def _issue(self, names: Sequence[str], certfile: Path, keyfile: Path, now: datetime.datetime) -> None:
         from cryptography import x509
@@ -259,8 +277,11 @@ def _general_name(name: str) -> x509.GeneralName:
 def _names_of(certificate: x509.Certificate) -> list[str]:
     from cryptography import x509
 
-    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    return [*names.get_values_for_type(x509.DNSName), *map(str, names.get_values_for_type(x509.IPAddress))]
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return []
+    return [str(name.value) for name in names if isinstance(name, (x509.DNSName, x509.IPAddress))]
 
 
 def _signed_by(leaf: x509.Certificate, issuer: x509.Certificate) -> bool:

@@ -21,6 +21,7 @@ COMMANDS = {
     "stop": Command("stop", "stop a server; its kernels run on unless told otherwise"),
     "kernels": Command("kernels", "the kernels that are running, with their memory; or stop some of them"),
     "password": Command("password", "set the password that lets in: asks twice, and writes its hash to a configuration file"),
+    "cert": Command("cert", "the certificate of a public server: its fingerprint, and how a device trusts it"),
     "passwd": Command("passwd", "print the hash of a password"),
     "config": Command("config", "what is in force, and where each value came from"),
     "takeover": Command("takeover", "point 'jupyter notebook' and 'jupyter lab' of this environment at Homeport, and back"),

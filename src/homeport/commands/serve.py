@@ -37,7 +37,9 @@ from homeport.commands.ending import (
     on_terminate,
     shut_down,
 )
+from homeport.commands.listening import as_public, can_ask_for_password, certificate_maker, check_exposure, describe_certificate
 from homeport.commands.names import HOMEPORT, Name
+from homeport.commands.password import set_password
 from homeport.commands.password_files import reread, with_password_file
 from homeport.commands.reaper import stay_behind_as_init
 from homeport.errors import Forbidden, NotFound, SupervisorUnavailable
@@ -171,6 +173,9 @@ def run(arguments: Sequence[str], name: Name = HOMEPORT) -> int:
     for note in wanted.notes:
         print(f"{name.program}: {note}", file=sys.stderr)
     refuse_root(wanted.settings)
+    wanted = replace(wanted, settings=as_public(wanted.settings, set_password if can_ask_for_password() else None))
+    for warning in check_exposure(wanted.settings):
+        print(f"{name.program}: {warning}", file=sys.stderr)
     behind_init = stay_behind_as_init()
     container = is_main_of_container(behind_own_init=behind_init)
 
@@ -245,7 +250,7 @@ async def _serve(wanted: Wanted, folders: Folders, container: bool) -> int:
         await built.server.start(ending.stop_for)
         # What was imported stays: a collection that looks through all of it would hold the event loop for 20 to 60 ms.
         gc.freeze()
-        _announce(wanted, built.server.url, built.server.link)
+        _announce(wanted, built.server)
         reaching = asyncio.create_task(built.supervisor.start(patient=True))
         helpers.append(asyncio.create_task(_go_on_with_kernels(built, reaching)))
         helpers.append(asyncio.create_task(_open_browser(wanted, built)))
@@ -287,7 +292,8 @@ async def _build(settings: Settings, folders: Folders) -> _Built:
         auth=Access(settings, folders, reread=reread),
         folders=folders,
     )
-    return _Built(settings, folders, supervisor, sessions, documents, Server(parts))
+    server = Server(parts, certificate_maker(settings, folders))
+    return _Built(settings, folders, supervisor, sessions, documents, server)
 
 
 async def _go_on_with_kernels(built: _Built, reaching: asyncio.Task[None]) -> None:
@@ -300,12 +306,18 @@ async def _go_on_with_kernels(built: _Built, reaching: asyncio.Task[None]) -> No
         say(f"Still running from before: {len(mine)} kernel{'' if len(mine) == 1 else 's'}.")
 
 
-def _announce(wanted: Wanted, url: str, link: str) -> None:
+def _announce(wanted: Wanted, server: Server) -> None:
+    url, *others = server.urls
     say(f"Homeport {__version__} serves {wanted.settings.root_dir}\n")
     # A token that somebody chose is known to them, and has no business in a log; nor has one that nobody needs.
     own_token = wanted.settings.given("token") and bool(wanted.settings.token)
     how = "   (with your password)" if wanted.settings.password else "   (with the token that you set)" if own_token else ""
-    say(f"    {url if how else link}{how}\n")
+    say(f"    {url if how else server.link}{how}")
+    for other in others:
+        say(f"    {other}")
+    say("")
+    if server.certificate is not None:
+        say(describe_certificate(server.certificate, wanted.settings) + "\n")
     hint = tunnel_hint(os.environ, url, socket.gethostname(), getpass.getuser)
     if hint:
         say(hint)

@@ -41,7 +41,11 @@ def make_app(parts: Parts, *, loopback_only: bool, routes: Sequence[Route] = ROU
         loopback_only: nothing but loopback addresses is listened on, so that a foreign Host is an attack.
         routes: the table; tests have others.
     """
-    rules = Rules(parts.auth, parts.settings, loopback_only, networks(parts.settings.trusted_proxies))
+    settings = parts.settings
+    # Somebody relies on a proxy for encryption: what comes past it is not encrypted.
+    plain = settings.certfile is None and not settings.public and not settings.insecure
+    proxies_only = plain and not loopback_only and settings.given("trusted_proxies")
+    rules = Rules(parts.auth, settings, loopback_only, networks(settings.trusted_proxies), proxies_only)
     base = parts.settings.base_url
     table = [
         Rule(PathMatches(f"{re.escape(base)}{route.pattern}$"), route.handler, {"parts": parts, "rules": rules, "policy": route.policy})

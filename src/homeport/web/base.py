@@ -105,6 +105,7 @@ class Handler(RequestHandler):
         if stream is not None:  # None once the client has left
             stream.set_nodelay(True)
         self.client = client_behind(self.request, self.rules)
+        gate.check_peer(self.request.remote_ip or "", self.rules)
         if self.request.method == "OPTIONS":
             self._answer_preflight()
             return

@@ -16,7 +16,7 @@ from homeport.auth.identity import Caller, Presented
 from homeport.auth.policies import Policy
 from homeport.auth.signing import same
 from homeport.core import paths
-from homeport.core.forwarded import Client, Network, is_local_name
+from homeport.core.forwarded import Client, Network, is_local_name, parse_address
 from homeport.errors import Forbidden, HomeportError, NotLoggedIn
 
 if TYPE_CHECKING:
@@ -85,6 +85,8 @@ class Rules:
     """True when nothing but a loopback address is listened on."""
     proxies: Sequence[Network]
     """Whose forwarded headers count."""
+    proxies_only: bool = False
+    """True when nothing but those proxies, and this machine, is answered."""
 
 
 def admit(knock: Knock, policy: Policy | None, kind: Kind, rules: Rules) -> Caller | None:
@@ -139,6 +141,19 @@ def _identify(knock: Knock, kind: Kind, access: Access) -> Caller | None:
 
 def _presented(knock: Knock) -> Presented:
     return Presented.read(knock.headers.get("Authorization", ""), knock.token, knock.cookie, knock.client.address, knock.headers)
+
+
+def check_peer(peer: str, rules: Rules) -> None:
+    """Where a proxy is what encrypts, nobody comes past it.
+
+    Raises:
+        Forbidden: the other end of the connection is neither a trusted proxy nor this machine.
+    """
+    if not rules.proxies_only or not peer:
+        return
+    address = parse_address(peer)
+    if address is None or not (address.is_loopback or any(address in network for network in rules.proxies)):
+        raise Forbidden("This server is reached through its proxy only; --trusted-proxies names the proxies.", reason="Peer")
 
 
 def check_host(host: str, rules: Rules) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import ipaddress
 import logging
 import os
 import socket
@@ -21,11 +20,14 @@ from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 
 from homeport import __version__
+from homeport.auth.addresses import is_loopback, reachable_names, url_host
+from homeport.auth.certificates import Served
 from homeport.auth.signing import keep_private
 from homeport.errors import HomeportError
 from homeport.web import uploads
 from homeport.web.app import make_app
 from homeport.web.parts import Parts
+from homeport.web.tls import Certificate, Door, Make
 
 log = logging.getLogger(__name__)
 
@@ -43,10 +45,17 @@ class CannotListen(HomeportError):
 
 
 class Server:
-    """One server on one port."""
+    """One server on one port.
 
-    def __init__(self, parts: Parts) -> None:
+    Args:
+        make_certificate: with it the server speaks TLS.
+    """
+
+    def __init__(self, parts: Parts, make_certificate: Make | None = None) -> None:
         self._parts = parts
+        self._make_certificate = make_certificate
+        self._certificate: Certificate | None = None
+        self._door: Door | None = None
         self._http: HTTPServer | None = None
         self._sweeping: asyncio.Task[None] | None = None
         self.port = 0
@@ -55,17 +64,30 @@ class Server:
     # ---- where it is ----
 
     @property
+    def certificate(self) -> Served | None:
+        """The certificate in force; None when nothing is encrypted."""
+        return self._certificate.served if self._certificate is not None else None
+
+    @property
     def hostname(self) -> str:
-        """The name that URLs have: the address that was asked for, ``localhost`` for loopback, this host's name for all addresses."""
-        ip = self._parts.settings.ip
-        if ip in ("", "0.0.0.0", "::"):  # compared, not bound
-            return socket.gethostname()
-        return "localhost" if _is_loopback(ip) else f"[{ip}]" if ":" in ip else ip
+        """The name that URLs have, such as ``localhost`` for loopback and this host's name for all addresses."""
+        return url_host(self._names[0])
+
+    @property
+    def _names(self) -> list[str]:
+        settings = self._parts.settings
+        return reachable_names(settings.ip, settings.names, self.certificate.names if self.certificate is not None else ())
 
     @property
     def url(self) -> str:
         """The URL, without the token; ends with a slash."""
-        return f"http://{self.hostname}:{self.port}{self._parts.settings.base_url}"
+        return self.urls[0]
+
+    @property
+    def urls(self) -> list[str]:
+        """The URLs under which others may reach it, the best first."""
+        scheme = "https" if self._certificate is not None else "http"
+        return [f"{scheme}://{url_host(name)}:{self.port}{self._parts.settings.base_url}" for name in self._names]
 
     @property
     def link(self) -> str:
@@ -88,18 +110,25 @@ class Server:
 
         Raises:
             CannotListen: the port is taken or not allowed, and so are the next ones that may be tried.
+            BadCertificate: the certificate cannot be used.
         """
         parts = self._parts
+        if self._make_certificate is not None:
+            self._certificate = Certificate(self._make_certificate)
         parts.stop = stop
         sockets = self._bind()
         self.port = int(sockets[0].getsockname()[1])
         parts.auth.listening_on(self.port)
         parts.documents.url = self.url
         parts.auth.logins.watch(parts.connections.close_login)
-        loopback_only = all(_is_loopback(str(each.getsockname()[0])) for each in sockets)
+        loopback_only = all(is_loopback(str(each.getsockname()[0])) for each in sockets)
         app = make_app(parts, loopback_only=loopback_only)
         http = HTTPServer(app, max_body_size=LARGEST_PLAIN_BODY, max_header_size=64 * 1024, idle_connection_timeout=300)
-        http.add_sockets(sockets)
+        if self._certificate is not None:
+            self._door = Door(http, self._certificate, name=self.hostname, port=self.port)
+            self._door.open(sockets)
+        else:
+            http.add_sockets(sockets)
         self._http = http
         parts.loop_watch.start()
         self._sweeping = asyncio.create_task(self._sweep())
@@ -108,10 +137,12 @@ class Server:
         parts.auth.audit.record("start", url=self.url, password=parts.auth.has_password, token=bool(parts.auth.token))
 
     async def _sweep(self) -> None:
-        """End logins that are over, also those whose pages only hold a socket open."""
+        """End logins that are over, also those whose pages only hold a socket open; take a renewed certificate."""
         while True:
             await asyncio.sleep(_SWEEP_EVERY)
             self._parts.auth.sweep(self._parts.connections.logins)
+            if self._certificate is not None:
+                await self._certificate.refresh()
 
     async def stop(self) -> None:
         """Accept nothing more, say goodbye to open links, finish what is being answered (for a second)."""
@@ -121,6 +152,8 @@ class Server:
         if self._sweeping is not None:
             self._sweeping.cancel()
         self._file().unlink(missing_ok=True)
+        if self._door is not None:
+            self._door.close()
         http.stop()
         self._parts.connections.close_all()
         with contextlib.suppress(TimeoutError):
@@ -158,7 +191,7 @@ class Server:
             "pid": os.getpid(),
             "port": self.port,
             "root_dir": str(settings.root_dir),
-            "secure": False,
+            "secure": self._certificate is not None,
             "sock": "",
             "token": self._parts.auth.token,
             "url": self.url,
@@ -168,12 +201,3 @@ class Server:
             keep_private(self._file(), msgspec.json.format(msgspec.json.encode(facts), indent=2))
         except OSError as error:
             log.warning("Other programs cannot find this server: its runtime file cannot be written (%s).", error)
-
-
-def _is_loopback(ip: str) -> bool:
-    if ip == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(ip.partition("%")[0]).is_loopback
-    except ValueError:
-        return False

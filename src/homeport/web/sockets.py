@@ -67,6 +67,7 @@ class Socket(WebSocketHandler):
     def prepare(self) -> None:
         """Pass the gate."""
         self.client = client_behind(self.request, self.rules)
+        gate.check_peer(self.request.remote_ip or "", self.rules)
         knock = knock_of(self.request, self.client, self.parts.auth.cookie_name, None)
         self.caller = gate.admit(knock, self._policy, self.kind, self.rules)
         event = self._policy.events.get("GET") if self._policy is not None else None
