@@ -92,7 +92,11 @@ def install_bash(home: Path) -> None:
 
 @pytest.mark.parametrize(
     "language",
-    [pytest.param(PYTHON, id="python"), pytest.param(BASH, id="bash"), pytest.param(R, id="r", marks=pytest.mark.needs("irkernel"))],
+    [
+        pytest.param(PYTHON, id="python"),
+        pytest.param(BASH, id="bash", marks=pytest.mark.long),
+        pytest.param(R, id="r", marks=pytest.mark.needs("irkernel")),
+    ],
 )
 async def test_supervisor_killed_under_kernels_of_each_kind(
     language: Language, home: Path, server: Server, open_document: OpenDocument, record_fault: RecordFault

@@ -234,6 +234,15 @@ class Moments:
         (self._folder / "all-broken").touch()
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if LONG:
+        return
+    long = [item for item in items if item.get_closest_marker("long")]
+    if long:
+        items[:] = [item for item in items if item not in long]
+        config.hook.pytest_deselected(items=long)
+
+
 class RecordFault(Protocol):
     """See :func:`record_fault`."""
 

@@ -21,6 +21,11 @@ def lock_file() -> Path:
     return state_folder(Folders.from_environment()) / "lock"
 
 
+def socket_folder() -> Path:
+    """Where the supervisor and its kernels listen."""
+    return Folders.from_environment().sockets
+
+
 def pid() -> int:
     """The supervisor that runs, or ran last."""
     return int(lock_file().read_text())
