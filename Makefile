@@ -31,7 +31,7 @@ check: $(VENV)/.tested ## lint, types, import contracts and unit tests: for ever
 	@cd $(HERE) && $(BIN)/pytest tests/checks tests/unit $(TESTS)
 
 systems: $(VENV)/.tested ## installation from nothing and other big real things
-	@$(HERE)tools/test-packages
+	@$(HERE)tools/test-packages systems
 	@cd $(HERE) && $(BIN)/pytest tests/systems $(TESTS)
 
 faults: $(VENV)/.tested ## the long fault run; prints its table and writes it to docs/faults.md

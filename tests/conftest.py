@@ -14,4 +14,5 @@ pytest_plugins = [
     "harness.bad_link",
     "harness.faults",
     "harness.installed",
+    "harness.proxies",
 ]
