@@ -287,11 +287,7 @@ class DocumentClient:
     def insert(self, at: int, source: str, *, cell_type: str = "code") -> str:
         """Insert a cell and return its id."""
         cell_id = str(uuid.uuid4())
-        cell: dict[str, Any] = {"id": cell_id, "cell_type": cell_type, "source": Text(source), "metadata": Map({})}
-        if cell_type == "code":
-            cell |= {"outputs": Array([]), "execution_count": None, "execution_state": "idle"}
-        with self.doc.transaction(origin="test"):
-            self.cells.insert(at, Map(cell))
+        self.insert_cell(at, {"id": cell_id, "cell_type": cell_type, "source": source})
         return cell_id
 
     def texts(self) -> dict[str, str]:
@@ -323,6 +319,14 @@ class DocumentClient:
         source = self.cell(cell_id)["source"]
         with self.doc.transaction(origin="test"):
             source.insert(len(str(source).encode()) if at is None else at, text)
+
+    def insert_cell(self, at: int, cell: dict[str, Any]) -> None:
+        """Insert a cell given as nbformat has it; outputs, if any, must not be streams."""
+        members = {"metadata": Map({}), **cell, "source": Text(cell["source"])}
+        if cell["cell_type"] == "code":
+            members |= {"outputs": Array(cell.get("outputs", [])), "execution_count": None, "execution_state": "idle"}
+        with self.doc.transaction(origin="test"):
+            self.cells.insert(at, Map(members))
 
     def cell(self, which: str | int) -> Map[Any]:
         """A cell by its id or place."""

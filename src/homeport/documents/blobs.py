@@ -15,6 +15,7 @@ import base64
 import binascii
 import contextlib
 import hashlib
+import logging
 import os
 import re
 import secrets
@@ -31,6 +32,8 @@ from homeport.documents.schema import exact, joined, loads, normal, text
 from homeport.errors import NotFound
 from homeport.folders import private
 from homeport.protocol.document import JSON
+
+log = logging.getLogger(__name__)
 
 BLOB = "application/vnd.homeport.blob+json"
 """The MIME type under which references stand in an output's data."""
@@ -94,7 +97,8 @@ class Blobs:
         """``output`` with the values that are too big for the document replaced by references.
 
         Args:
-            output: an nbformat 4 output, text joined. One without a MIME bundle comes back as it is.
+            output: an nbformat 4 output, text joined. One without a MIME bundle comes back as it is, and so does one
+                that cannot be written just now (a full disk): it stands in the document, whatever its size.
             inline: the document's budget; what stays inline is taken from it.
         """
         data = output.get("data")
@@ -109,7 +113,12 @@ class Blobs:
                 moved.append((mime, value))
         if not moved:
             return dict(output)
-        return {**output, "data": self.stand_in(kept, [self.put(mime, value) for mime, value in moved], moved)}
+        try:
+            references = [self.put(mime, value) for mime, value in moved]
+        except OSError as error:
+            log.info("a big output cannot be put into the blob store and stays in the document: %s", error)
+            return dict(output)
+        return {**output, "data": self.stand_in(kept, references, moved)}
 
     def stays(self, mime: str, value: JSON, inline: Inline) -> bool:
         """Whether a value may stand in the document: by its size, by what is left of the budget, and when it fits exactly."""

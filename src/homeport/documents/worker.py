@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from pathlib import Path
@@ -18,7 +19,7 @@ from homeport.documents.blobs import Blobs
 from homeport.documents.codec import Notebook, OldFormat, decode
 from homeport.documents.ids import new_cell_id
 from homeport.documents.schema import Cell
-from homeport.documents.worker_main import Answer, Begin, Cells, End, Failed, Task, pack
+from homeport.documents.worker_main import Answer, Begin, Cells, End, Failed, Task, pack, unread
 from homeport.errors import HomeportError, InvalidNotebook, StoreFailed, TooLarge
 
 _KEPT = 60.0
@@ -54,10 +55,15 @@ class Worker:
 
         Raises:
             InvalidNotebook: see ``codec.decode``.
+            StoreFailed: its big outputs cannot be put into the blob store.
         """
         if len(raw) <= self._blobs.limits.worker_above:
-            with contextlib.suppress(OldFormat):
+            try:
                 return await asyncio.to_thread(decode, raw, name=name, blobs=self._blobs, new_id=new_cell_id, upgrade=False)
+            except OldFormat:
+                pass
+            except OSError as error:
+                raise StoreFailed(unread(name, error), path=name, errno=errno.errorcode.get(error.errno or 0, "EIO")) from error
         return (await self._ask(self._task(name, data=raw)))[0]
 
     async def open(self, file: Path, name: str) -> tuple[Notebook, str]:

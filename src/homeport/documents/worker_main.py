@@ -6,6 +6,7 @@ msgpack) on standard input and output, one task at a time, and leaves when its i
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import sys
@@ -91,7 +92,7 @@ def answers(task: Task) -> Iterator[Answer]:
         yield Failed(error.code, error.message, error.data)
         return
     except OSError as error:
-        yield Failed("", f"“{task.name}” cannot be read: {error.strerror}.", {"errno": error.errno or 0})
+        yield Failed("", unread(task.name, error), {"errno": errno.errorcode.get(error.errno or 0, "EIO")})
         return
     yield Begin(
         sha256=hashlib.sha256(raw).hexdigest(),
@@ -126,6 +127,12 @@ def _read(file: Path, name: str, limit: int) -> bytes:
         if size > limit:
             raise TooLarge(too_large(name, size, limit), path=name, size=size, limit=limit, option="--notebook-limit")
         return opened.read()
+
+
+def unread(name: str, error: OSError) -> str:
+    """The message for a notebook that the system does not let us open: its file, or the store for its big outputs."""
+    what = "the store of big outputs" if error.filename and not str(error.filename).endswith(name) else "its file"
+    return f"“{name}” cannot be opened: {error.strerror or error} ({what})."
 
 
 def too_large(name: str, size: int, limit: int) -> str:

@@ -126,7 +126,10 @@ class FileStore:
             if old is not None and modes.S_ISDIR(old.st_mode):
                 raise BadRequest(f"“{path}” is a folder.", path=path)
             if old is not None and not os.access(target, os.W_OK):
-                raise PermissionError(errno.EACCES, "the file is read-only")
+                read_only = os.statvfs(target).f_flag & os.ST_RDONLY
+                raise (
+                    OSError(errno.EROFS, os.strerror(errno.EROFS)) if read_only else PermissionError(errno.EACCES, "the file is read-only")
+                )
             _need_room(target.parent, size)
             with _beside(target.parent) as (temporary, descriptor):
                 digest = hashlib.sha256()
