@@ -8,8 +8,8 @@ import type { PageMessage } from "./frames";
 
 /** Milliseconds. */
 export const PING_EVERY = 4_000;
-/** A ping unanswered for so long means a dead link; with {@link PING_EVERY} a cut is seen within 10 s. */
-export const PONG_WITHIN = 6_000;
+/** A ping unanswered for so long means a dead link; with {@link PING_EVERY} a cut is seen within 10 s, on a slow machine too. */
+export const PONG_WITHIN = 5_000;
 /** After the machine woke or the network changed we are less patient. */
 export const PONG_WITHIN_AFTER_WAKE = 2_000;
 /** An attempt that neither opens nor fails is given up. */
