@@ -15,7 +15,7 @@ ROOT_OPTION := $(if $(filter 0,$(shell id -u)),--allow-root)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check systems faults bench format docs clean
+.PHONY: help run test check deep systems faults bench format docs clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(HERE)Makefile
@@ -29,6 +29,9 @@ test: $(VENV)/.tested ## everything but the big systems: lint, types, units, rea
 
 check: $(VENV)/.tested ## lint, types, import contracts and unit tests: for every commit
 	@cd $(HERE) && $(BIN)/pytest tests/checks tests/unit $(TESTS)
+
+deep: $(VENV)/.tested ## the property tests of the pure parts, with many more examples (half an hour)
+	@cd $(HERE) && HYPOTHESIS_PROFILE=deep $(BIN)/pytest --timeout=1800 tests/unit $(TESTS)
 
 systems: $(VENV)/.tested ## installation from nothing and other big real things
 	@$(HERE)tools/test-packages systems

@@ -4,6 +4,7 @@ The fixtures live in tests/harness/ (each file opens with what it offers).
 """
 
 pytest_plugins = [
+    "harness.profiles",
     "harness.isolation",
     "harness.logs",
     "harness.needs",

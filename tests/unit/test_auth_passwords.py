@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness.profiles import examples
 from homeport.auth.passwords import Verdict, check_password, hash_password, is_hash
 
 
@@ -40,7 +41,7 @@ def test_weaker_argon2_parameters_are_outdated() -> None:
     assert check_password(weak, "x") == Verdict(True, outdated=True)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200))
 @given(st.text())
 def test_nothing_else_lets_anybody_in(text: str) -> None:
     assert not check_password(text, text).right or is_hash(text)

@@ -8,6 +8,7 @@ import json
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness.profiles import examples
 from homeport.core.coalesce import LINE_WIDTH, Line, StreamLimits, StreamText
 
 # Few letters, many controls: collisions are what we are after.
@@ -164,7 +165,7 @@ def test_what_is_over_the_limit_is_counted(text: str, cuts: list[int]) -> None:
         assert "limit of 100 bytes a cell, option --stream-limit" in notice
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(_long, _cuts)
 def test_a_stream_goes_on_from_its_state(text: str, cuts: list[int]) -> None:
     stream, shown, stored = StreamText("stdout", 0, SMALL), "", ""

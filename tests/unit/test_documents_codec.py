@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pycrdt import Array, Doc
 
+from harness.profiles import examples
 from homeport.core.cell_merge import CellPrint
 from homeport.documents import schema, serial
 from homeport.documents.blobs import BLOB, STREAM, Blobs, Inline, fragment, references
@@ -123,7 +124,7 @@ cells = st.one_of(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None, max_examples=150)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=examples(150))
 @given(st.lists(cells, max_size=4), metadata, st.integers(0, 5))
 def test_a_notebook_comes_back_as_nbformat_writes_it(blobs: Blobs, found: list[dict[str, Any]], meta: dict[str, Any], minor: int) -> None:
     for number, cell in enumerate(found):
@@ -138,7 +139,7 @@ def test_a_notebook_comes_back_as_nbformat_writes_it(blobs: Blobs, found: list[d
         assert written(read(raw, store), store) == raw
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None, max_examples=60)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=examples(60))
 @given(st.lists(cells, max_size=3))
 def test_digests_do_not_depend_on_where_values_are(blobs: Blobs, found: list[dict[str, Any]]) -> None:
     for number, cell in enumerate(found):
@@ -325,7 +326,7 @@ KEYS = ["nbformat", "nbformat_minor", "metadata", "cells", "cell_type", "source"
         max_leaves=12,
     )
 )
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_anything_else_is_refused_in_our_words(blobs: Blobs, value: Any) -> None:
     if isinstance(value, dict):
         value = {"nbformat": 4, "cells": [], **value}

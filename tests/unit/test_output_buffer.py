@@ -10,6 +10,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness.profiles import examples
 from homeport.core.coalesce import Line, StreamLimits
 from homeport.core.output_buffer import STREAM_KEY, Output, OutputBuffer, OutputLimits, Patch
 
@@ -137,7 +138,7 @@ def play(steps: list[tuple[Any, ...]], limits: OutputLimits, document: Document)
     return buffer
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(_steps)
 def test_the_document_shows_what_the_protocol_says(steps: list[tuple[Any, ...]]) -> None:
     document, model = Document(), Model()
@@ -148,7 +149,7 @@ def test_the_document_shows_what_the_protocol_says(steps: list[tuple[Any, ...]])
     assert document.outputs == model.result
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(_steps)
 def test_limits_hold_and_writes_do_not_matter(steps: list[tuple[Any, ...]]) -> None:
     document, at_once = Document(), Document()
@@ -185,7 +186,7 @@ def test_a_progress_bar_goes_on_after_a_person_cleared_it() -> None:
     assert [output["text"] for output in document.outputs] == ["30%\n"]
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(_steps, st.lists(st.tuples(st.sampled_from(["stdout", "stderr"]), st.booleans(), st.booleans()), min_size=1, max_size=9))
 def test_all_that_comes_after_a_person_cleared_is_there_once(steps: list[tuple[Any, ...]], after: list[tuple[str, bool, bool]]) -> None:
     document = Document()

@@ -8,6 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from harness.profiles import examples
 from homeport.core.run_queue import (
     Abort,
     Cancel,
@@ -146,7 +147,7 @@ class Machine(RuleBasedStateMachine):
             assert self.queue.result(run_id) == run.result
 
 
-Machine.TestCase.settings = settings(max_examples=80, stateful_step_count=40)
+Machine.TestCase.settings = settings(max_examples=examples(80), stateful_step_count=40)
 TestMachine = Machine.TestCase
 
 

@@ -10,6 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from harness.profiles import examples
 from homeport.core.journal import (
     KEPT,
     OUTPUTS,
@@ -180,7 +181,7 @@ class JournalHistories(RuleBasedStateMachine):
 
 
 TestJournalHistories = JournalHistories.TestCase
-TestJournalHistories.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestJournalHistories.settings = settings(max_examples=examples(150), stateful_step_count=40)
 
 
 def message(content: bytes) -> list[bytes]:
