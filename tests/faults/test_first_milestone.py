@@ -32,7 +32,7 @@ for number in range(1, {LINES} + 1):
     if number % 20 == 0:
         time.sleep({SECONDS * 20 / LINES})
 """
-ROUNDS = 8 if faults.LONG else 1
+ROUNDS = 3 if faults.LONG else 1
 
 pytestmark = [pytest.mark.timeout(240)]
 # A killed server is a refused connection in the page's console.

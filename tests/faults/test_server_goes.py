@@ -29,7 +29,7 @@ pytestmark = [pytest.mark.timeout(240), pytest.mark.expect_log("supervisor")]
 
 LINES = 3_000
 CELLS = 4
-ROUNDS = 5 if faults.LONG else 1
+ROUNDS = 3 if faults.LONG else 1
 # Each cell prints its share of the lines, and notes in a file that it was run. It does not end while a supervisor is away: what ends
 # unseen has an unknown result, and the queue stops there (test_supervisor_killed.py).
 CELL = f"""\

@@ -15,7 +15,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Hashable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Literal, Protocol, get_args
@@ -97,6 +97,10 @@ class Count:
             foreign=numbers.count(0) + disorder,
             said=len(missing & said),
         )
+
+    def __add__(self, other: Count) -> Count:
+        """Both together."""
+        return Count(*(mine + theirs for mine, theirs in zip(astuple(self), astuple(other), strict=True)))
 
     @property
     def perfect(self) -> bool:
