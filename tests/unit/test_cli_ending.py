@@ -10,8 +10,9 @@ from collections.abc import Callable, Coroutine, Iterator
 
 import pytest
 
-from homeport.commands import ending
-from homeport.commands.ending import Answer, Kernels, Question, brief_duration, is_main_of_container, on_terminate
+from homeport.commands import question as questions
+from homeport.commands.ending import Answer, Kernels, brief_duration, is_main_of_container, kernel_question, kernels_running, on_terminate
+from homeport.commands.question import Question
 
 
 @pytest.mark.parametrize(
@@ -67,12 +68,12 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     os.close(master)
 
 
-def ask(act: Callable[[Question], Coroutine[object, object, None]]) -> tuple[Answer, str]:
+def ask(act: Callable[[Question[Answer]], Coroutine[object, object, None]]) -> tuple[Answer, str]:
     said: list[str] = []
 
     async def both() -> Answer:
-        question = Question(write=said.append)
-        asked = asyncio.create_task(question.ask(["a.ipynb  Python 3, busy", "b.ipynb  Python 3, idle for 5 s"]))
+        question = kernel_question(said.append)
+        asked = asyncio.create_task(question.ask(kernels_running(["a.ipynb  Python 3, busy", "b.ipynb  Python 3, idle for 5 s"])))
         await asyncio.sleep(0)
         assert question.stands
         await act(question)
@@ -95,7 +96,7 @@ def ask(act: Callable[[Question], Coroutine[object, object, None]]) -> tuple[Ans
     ],
 )
 def test_answers(terminal: int, typed: str, answer: Answer) -> None:
-    async def act(_: Question) -> None:
+    async def act(_: Question[Answer]) -> None:
         os.write(terminal, typed.encode())
 
     given, said = ask(act)
@@ -106,23 +107,23 @@ def test_answers(terminal: int, typed: str, answer: Answer) -> None:
 
 
 def test_ctrl_c_again_leaves_and_keeps(terminal: int) -> None:
-    async def act(question: Question) -> None:
+    async def act(question: Question[Answer]) -> None:
         question.again()
 
     assert ask(act)[0] is Answer.KEEP
 
 
 def test_a_closed_terminal_leaves_and_keeps(terminal: int) -> None:
-    async def act(_: Question) -> None:
+    async def act(_: Question[Answer]) -> None:
         os.write(terminal, b"\x04")  # end of file
 
     assert ask(act)[0] is Answer.KEEP
 
 
 def test_no_answer_means_go_on(terminal: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ending, "QUESTION_TIMEOUT", 0.05)
+    monkeypatch.setattr(questions, "QUESTION_TIMEOUT", 0.05)
 
-    async def act(_: Question) -> None:
+    async def act(_: Question[Answer]) -> None:
         return
 
     given, said = ask(act)

@@ -17,6 +17,7 @@ class Command:
 
 
 COMMANDS = {
+    "run": Command("run", "run notebooks on the server, with a progress bar; outputs are saved in them"),
     "list": Command("list", "the servers that are running"),
     "stop": Command("stop", "stop a server; its kernels run on unless told otherwise"),
     "kernels": Command("kernels", "the kernels that are running, with their memory; or stop some of them"),

@@ -6,20 +6,17 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
-import sys
 from collections.abc import Callable, Iterable
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from homeport.commands.question import Question
+
 if TYPE_CHECKING:
     from homeport.kernels.client import KernelInfo, SupervisorClient
     from homeport.kernels.sessions import Sessions
-
-QUESTION_TIMEOUT = 10.0
-"""Seconds that the question of Ctrl-C waits for an answer."""
 
 # Programs that are process 1 of a whole machine; anything else as process 1 is what a container runs.
 _INITS_OF_MACHINES = {"systemd", "init", "launchd", "upstart", "openrc-init", "runit", "runit-init", "shepherd", "busybox"}
@@ -99,75 +96,29 @@ def brief_duration(seconds: float) -> str:
 
 
 class Answer(Enum):
-    """What came of the question."""
+    """What came of the question that Ctrl-C asks."""
 
     KEEP = "keep"
     SHUT_DOWN = "shut down"
     GO_ON = "go on"
 
 
-class Question:
-    """The question that Ctrl-C asks on a terminal, without stopping the server meanwhile.
-
-    A second Ctrl-C while it stands means "leave at once, and leave kernels running": see :meth:`again`.
-    """
-
-    def __init__(self, *, write: Callable[[str], None]) -> None:
-        self._write = write
-        self._answer: asyncio.Future[Answer] | None = None
-
-    @property
-    def stands(self) -> bool:
-        """True while an answer is waited for."""
-        return self._answer is not None and not self._answer.done()
-
-    def again(self) -> None:
-        """Ctrl-C came again."""
-        if self._answer is not None and not self._answer.done():
-            self._write("\n")
-            self._answer.set_result(Answer.KEEP)
-
-    async def ask(self, lines: list[str]) -> Answer:
-        """Ask what shall become of the kernels that ``lines`` describe. No answer within 10 s: the server goes on."""
-        loop = asyncio.get_running_loop()
-        self._answer = loop.create_future()
-        kernels = "1 kernel is" if len(lines) == 1 else f"{len(lines)} kernels are"
-        self._write(f"\n{kernels} running:\n" + "".join(f"  {line}\n" for line in lines))
-        self._write("Stop the server and leave them running? [Y]es, [n]o: shut them down, [c]ancel (Ctrl-C again: yes) ")
-        terminal = sys.stdin.fileno()
-        loop.add_reader(terminal, self._on_line, terminal)
-        try:
-            async with asyncio.timeout(QUESTION_TIMEOUT):
-                return await self._answer
-        except TimeoutError:
-            self._write(f"\nNo answer in {QUESTION_TIMEOUT:.0f} s: the server goes on.\n")
-            return Answer.GO_ON
-        finally:
-            loop.remove_reader(terminal)
-            self._answer = None
-
-    def _on_line(self, terminal: int) -> None:
-        answer = self._answer
-        if answer is None or answer.done():
-            return
-        data = b""
-        with contextlib.suppress(OSError):
-            data = os.read(terminal, 1024)
-        if not data:  # end of file, or the terminal is gone: nobody can answer any more
-            answer.set_result(Answer.KEEP)
-            return
-        word = data.decode("utf-8", "replace").strip().lower()
-        answers = {"": Answer.KEEP, "y": Answer.KEEP, "yes": Answer.KEEP, "n": Answer.SHUT_DOWN, "no": Answer.SHUT_DOWN}
-        answers |= {"c": Answer.GO_ON, "cancel": Answer.GO_ON}
-        if word in answers:
-            answer.set_result(answers[word])
-        else:
-            self._write("Please answer y, n or c: ")
+def kernel_question(write: Callable[[str], None]) -> Question[Answer]:
+    """The question what shall become of the kernels that run; Ctrl-C again leaves at once, and leaves them running."""
+    return Question(
+        write,
+        {"": Answer.KEEP, "y": Answer.KEEP, "n": Answer.SHUT_DOWN, "c": Answer.GO_ON},
+        words={"yes": "y", "no": "n", "cancel": "c"},
+        gone=Answer.KEEP,
+        silence=(Answer.GO_ON, "the server goes on."),
+    )
 
 
-def can_ask() -> bool:
-    """True when somebody sits at a terminal that this process may read from: it is in the foreground there."""
-    try:
-        return sys.stdin.isatty() and sys.stdout.isatty() and os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()
-    except (OSError, ValueError, AttributeError):
-        return False
+def kernels_running(lines: list[str]) -> str:
+    """The text of that question. ``lines``: of :func:`describe_kernels`."""
+    kernels = "1 kernel is" if len(lines) == 1 else f"{len(lines)} kernels are"
+    return (
+        f"\n{kernels} running:\n"
+        + "".join(f"  {line}\n" for line in lines)
+        + "Stop the server and leave them running? [Y]es, [n]o: shut them down, [c]ancel (Ctrl-C again: yes) "
+    )

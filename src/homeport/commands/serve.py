@@ -29,11 +29,11 @@ from homeport.commands.arguments import COMMAND_LINE, Parser, add_options, class
 from homeport.commands.ending import (
     Answer,
     Kernels,
-    Question,
-    can_ask,
     describe_kernels,
     is_main_of_container,
+    kernel_question,
     kernels_of,
+    kernels_running,
     on_terminate,
     shut_down,
 )
@@ -41,6 +41,7 @@ from homeport.commands.listening import as_public, can_ask_for_password, certifi
 from homeport.commands.names import HOMEPORT, Name
 from homeport.commands.password import set_password
 from homeport.commands.password_files import reread, with_password_file
+from homeport.commands.question import can_ask
 from homeport.commands.reaper import stay_behind_as_init
 from homeport.errors import Forbidden, NotFound, SupervisorUnavailable
 from homeport.options import BadOption, Layer, Settings, environment_layers, options, resolve
@@ -357,7 +358,7 @@ class _Ending:
         self._built = built
         self._container = container
         self._kernels: asyncio.Future[Kernels] = asyncio.get_running_loop().create_future()
-        self._question = Question(write=_prompt)
+        self._question = kernel_question(_prompt)
         self._asking: asyncio.Task[None] | None = None
 
     def watch_signals(self) -> None:
@@ -430,7 +431,7 @@ class _Ending:
             say("")
             self.stop(Kernels.KEEP)
             return
-        answer = await self._question.ask(describe_kernels(kernels, self._built.sessions, time.time()))
+        answer = await self._question.ask(kernels_running(describe_kernels(kernels, self._built.sessions, time.time())))
         if answer is not Answer.GO_ON:
             self.stop(Kernels.SHUT_DOWN if answer is Answer.SHUT_DOWN else Kernels.KEEP)
 

@@ -8,7 +8,7 @@ from importlib.resources import as_file, files
 from itertools import islice
 from pathlib import Path
 
-from homeport.commands.ending import can_ask
+from homeport.commands.question import can_ask
 from homeport.errors import Conflict, StoreFailed
 
 NAME = "Welcome to Homeport.ipynb"

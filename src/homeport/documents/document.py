@@ -92,6 +92,10 @@ class Runs(Protocol):
         """Answer ``input()``."""
         ...
 
+    def result(self, run_id: str) -> str | None:
+        """How a run ended; empty while it has not, None when it is not known."""
+        ...
+
 
 class Document:
     """An open notebook. Made by the registry.
@@ -116,7 +120,7 @@ class Document:
         self._encoder = encoder
         self._lock = lock
         self._limits = limits
-        self._operations: dict[str, asyncio.Task[JSON]] = {}
+        self._operations: dict[str, asyncio.Task[dict[str, JSON]]] = {}
 
     @property
     def path(self) -> str:
@@ -237,9 +241,9 @@ class Document:
             self._operations[known or uuid.uuid4().hex] = operation
             self._forget_operations()
 
-        def reply(done: asyncio.Task[JSON]) -> None:
+        def reply(done: asyncio.Task[dict[str, JSON]]) -> None:
             if not done.cancelled():
-                peer.tell("reply", id=asked, error=done.result())
+                peer.tell("reply", id=asked, **done.result())
 
         operation.add_done_callback(reply)
 
@@ -249,19 +253,19 @@ class Document:
             if self._operations[key].done():
                 del self._operations[key]
 
-    async def _operate(self, message: Control) -> JSON:
-        """Do what a page asks. The error for which it cannot be done, or None."""
+    async def _operate(self, message: Control) -> dict[str, JSON]:
+        """Do what a page asks. The reply's fields: ``error``, for which it cannot be done, or None; and what was asked for."""
         try:
             operation = _OPERATIONS.get(message.op)
             if operation is None:
                 raise BadRequest(f"There is no operation “{message.op[:40]}”.")
-            await operation(self, message.fields)
+            answer = await operation(self, message.fields)
         except HomeportError as error:
-            return {**error.data, "code": error.code, "message": error.message}
+            return {"error": {**error.data, "code": error.code, "message": error.message}}
         except Exception:  # whatever it is, the page hears of it, and the log says why
             log.exception("The operation %r failed.", message.op[:40])
-            return {"code": "error", "message": "Something went wrong in the server; its log says more."}
-        return None
+            return {"error": {"code": "error", "message": "Something went wrong in the server; its log says more."}}
+        return {**(answer or {}), "error": None}
 
     async def on_run(self, fields: Mapping[str, JSON]) -> None:
         """Queue cells."""
@@ -273,6 +277,15 @@ class Document:
         self.runner.run([(_word(run), _word(cell)) for run, cell in pairs], stop_on_error=stop is not False)
         # The reply says that it will run whatever happens now.
         await self.room.committed()
+
+    async def on_results(self, fields: Mapping[str, JSON]) -> dict[str, JSON]:
+        """How runs ended."""
+        runs = fields.get("runs")
+        if not isinstance(runs, list):
+            raise BadRequest("`runs` is a list of run ids.")
+        found = {run: self.runner.result(run) for run in map(_word, runs)}
+        await self.room.committed()
+        return {"results": {run: result for run, result in found.items() if result is not None}}
 
     async def on_cancel(self, fields: Mapping[str, JSON]) -> None:
         """Take one run, or all, out of the queue."""
@@ -327,8 +340,9 @@ def _is_plain_cell(cell: Cell) -> bool:
     return isinstance(cell.get("id"), str) and kind in ("code", "markdown", "raw") and joined(cell.get("source")) == cell.get("source")
 
 
-_OPERATIONS: dict[str, Callable[[Document, Mapping[str, JSON]], Awaitable[None]]] = {
+_OPERATIONS: dict[str, Callable[[Document, Mapping[str, JSON]], Awaitable[dict[str, JSON] | None]]] = {
     "run": Document.on_run,
+    "results": Document.on_results,
     "cancel": Document.on_cancel,
     "interrupt": Document.on_interrupt,
     "restart": Document.on_restart,

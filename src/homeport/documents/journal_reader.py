@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
@@ -22,7 +22,7 @@ from homeport.core.comms import Comms
 from homeport.documents.cell_runs import CellRuns, Target
 from homeport.documents.outputs import CellRun
 from homeport.documents.room import Room
-from homeport.documents.schema import JSON, read
+from homeport.documents.schema import JSON, may_fail, read_map
 from homeport.documents.tables import CursorRow
 from homeport.errors import KernelGone, ProtocolError
 from homeport.protocol import execution
@@ -202,9 +202,7 @@ class JournalReader:
                 self.comms.handle(msg_type, cast("dict[str, Any]", content), entry.parts[4:])
 
     def tolerated(self, cell_id: str) -> bool:
-        """Whether the cell may fail without stopping what comes after it: its tag ``raises-exception``, as nbclient has it."""
+        """Whether the cell may fail without stopping what comes after it."""
         cell = self._room.find_cell(cell_id)
         metadata = cell.get("metadata") if cell is not None else None
-        members: Mapping[str, Any] = cast("dict[str, Any]", read(cast("Map[object]", metadata))) if isinstance(metadata, Map) else {}
-        tags = members.get("tags")
-        return bool(members.get("raises-exception")) or (isinstance(tags, list) and "raises-exception" in tags)
+        return isinstance(metadata, Map) and may_fail(read_map(cast("Map[object]", metadata)))

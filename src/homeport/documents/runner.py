@@ -184,13 +184,17 @@ class Runner:
             return "running"
         return "queued" if any(run.cell_id == cell_id for run in self._queue.runs) else "idle"
 
+    def result(self, run_id: str) -> RunResult | None:
+        """How a run ended; empty while it has not, None when no such run is known. Durable after ``room.committed()``."""
+        return self._queue.result(run_id)
+
     async def finished(self, run_id: str) -> RunResult:
         """Wait until a run has ended and that is durable.
 
         Raises:
             NotFound: no such run is known.
         """
-        result = self._queue.result(run_id)
+        result = self.result(run_id)
         if result is None:
             raise NotFound(f"There is no run {run_id}.", run=run_id)
         if not result:

@@ -138,6 +138,12 @@ def joined(value: JSON) -> str:
     return value if isinstance(value, str) else ""
 
 
+def may_fail(metadata: Mapping[str, JSON]) -> bool:
+    """Whether a cell with that metadata may fail without stopping what comes after it: ``raises-exception``, as nbclient has it."""
+    tags = metadata.get("tags")
+    return bool(metadata.get("raises-exception")) or (isinstance(tags, list) and "raises-exception" in tags)
+
+
 def is_cell(value: object) -> bool:
     """Whether ``value`` is a cell that pages and the saver can work with."""
     if not isinstance(value, Map):

@@ -1,0 +1,208 @@
+"""``homeport run`` in processes of its own: real servers, kernels and terminals."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pexpect
+import pytest
+import pytest_asyncio
+
+from harness import notebooks
+from harness.document_client import OpenDocument
+from harness.server import Server, stop_supervisor
+
+AS_ROOT = ["--allow-root"] if os.geteuid() == 0 else []
+SOURCES = os.pathsep.join(path for path in sys.path if path)
+SLOW = "import time\nfor n in range(1, 101):\n    print(n, flush=True); time.sleep(0.02)"
+LINES = "".join(f"{n}\n" for n in range(1, 101))
+
+
+@pytest_asyncio.fixture(autouse=True)
+async def no_supervisor_left(home: object) -> AsyncIterator[None]:
+    yield
+    await stop_supervisor()
+
+
+async def homeport(*arguments: str | Path, cwd: Path) -> tuple[int, str]:
+    """Run a command that has no terminal; exit status and all that it printed."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "homeport", *map(str, arguments)),
+        cwd=cwd, env={**os.environ, "PYTHONPATH": SOURCES, "PYTHONWARNINGS": "default"},
+        stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+    )  # fmt: skip
+    output, _ = await asyncio.wait_for(process.communicate(), 60)
+    assert process.returncode is not None
+    return process.returncode, output.decode()
+
+
+def terminal(*arguments: str, cwd: Path) -> pexpect.spawn[str]:
+    """The command on a terminal."""
+    return pexpect.spawn(
+        *(sys.executable, ["-m", "homeport", *arguments]),
+        cwd=str(cwd), env={**os.environ, "PYTHONPATH": SOURCES, "TERM": "xterm"},
+        encoding="utf-8", codec_errors="replace",  # the echo of ^C may stand within a character
+        timeout=30, dimensions=(24, 100),
+    )  # fmt: skip
+
+
+def text(file: Path, cell: int) -> str:
+    """What a code cell printed, as the file has it."""
+    return notebooks.stream_text(notebooks.code_cells(notebooks.read(file))[cell])
+
+
+async def printed(file: Path, cell: int, words: str) -> None:
+    """Wait until the file says that a cell printed ``words``."""
+    deadline = time.monotonic() + 30
+    while words not in text(file, cell):
+        assert time.monotonic() < deadline, text(file, cell)
+        await asyncio.sleep(0.02)  # a file tells nobody that it changed
+
+
+async def test_a_server_is_started_and_ends_with_its_kernels(tmp_path: Path) -> None:
+    notebooks.write(tmp_path / "a.ipynb", "x = 6", ("markdown", "# seven"), "print(x * 7)", " \n")
+    (tmp_path / "below").mkdir()
+    notebooks.write(tmp_path / "below" / "b.ipynb", "import os; print(os.getcwd())")
+    status, said = await homeport("run", "a.ipynb", "below/b.ipynb", "--jobs=2", *AS_ROOT, cwd=tmp_path)
+    assert status == 0, said
+    assert "a.ipynb: done, 2 cells in 0:" in said
+    assert "a.ipynb: 2/2" in said
+    assert "below/b.ipynb: done, 1 cell in" in said
+    assert "Traceback" not in said
+    assert "\x1b" not in said
+    assert text(tmp_path / "a.ipynb", 1) == "42\n"
+    assert text(tmp_path / "below" / "b.ipynb", 0) == f"{tmp_path / 'below'}\n"
+    assert (await homeport("list", cwd=tmp_path))[1] == "No server is running. 'homeport' starts one.\n"
+    assert (await homeport("kernels", cwd=tmp_path))[1] == "No kernel is running.\n"
+
+
+async def test_what_cannot_run_is_said_and_the_others_run(tmp_path: Path) -> None:
+    notebooks.write(tmp_path / "fails.ipynb", "print('before')", "def f():\n    1/0\nf()", "print('after')")
+    notebooks.write(tmp_path / "lost.ipynb", "1", kernel="lost")
+    (tmp_path / "text.ipynb").write_text("not a notebook")
+    notebooks.write(tmp_path / "good.ipynb", "print('good')")
+    names = ("fails.ipynb", "lost.ipynb", "text.ipynb", "good.ipynb")
+    status, said = await homeport("run", *names, *AS_ROOT, cwd=tmp_path)
+    assert status == 1
+    assert "fails.ipynb: cell 2 failed:  def f():" in said
+    assert "    ZeroDivisionError: division by zero\n" in said
+    assert "fails.ipynb: 1 cell did not run" in said
+    assert "lost.ipynb: The kernel 'lost', which the notebook wants, is not installed" in said
+    assert "There are: python3" in said
+    assert "text.ipynb: “text.ipynb” is not JSON" in said
+    assert "good.ipynb: done, 1 cell" in said
+    assert [len(cell["outputs"]) for cell in notebooks.read(tmp_path / "fails.ipynb")["cells"]] == [1, 1, 0]
+    assert (tmp_path / "text.ipynb").read_text() == "not a notebook"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["none.ipynb"], "There is no notebook none.ipynb."),
+        (["."], ". is a folder; name the notebooks in it."),
+        (["a.ipynb", "--jobs=none"], "--jobs none is not a number of notebooks"),
+    ],
+)
+async def test_what_is_not_there_is_refused_before_anything_runs(tmp_path: Path, arguments: list[str], words: str) -> None:
+    notebooks.write(tmp_path / "a.ipynb", "print('ran')")
+    status, said = await homeport("run", "a.ipynb", *arguments, *AS_ROOT, cwd=tmp_path)
+    assert status in (1, 2)
+    assert words in said
+    assert text(tmp_path / "a.ipynb", 0) == ""
+
+
+async def test_on_a_running_server_a_page_sees_it_and_the_kernel_stays(server: Server, open_document: OpenDocument) -> None:
+    file = server.root / "a.ipynb"
+    notebooks.write(file, "import os; print(globals().get('x')); x = 1", "name = input('Name? ')", "1/0", "print(name)")
+    notebook = notebooks.read(file)
+    notebook["cells"][2]["metadata"]["tags"] = ["raises-exception"]
+    file.write_text(json.dumps(notebook))
+    page = await open_document(server, "a.ipynb")
+    running = asyncio.create_task(homeport("run", file, cwd=server.home))
+    await page.until(lambda: bool(page.state.get("inputs")), "the question")
+    await page.operate("input", request=page.state["inputs"][0]["request"], value="Ada")
+    status, said = await running
+    assert status == 0, said
+    assert "cell 2 asks “Name? ”; it is answered on http://" in said
+    await page.until(lambda: page.text(3) == "Ada\n", "the last output")
+    assert "Starting a server" not in said
+    assert page.state["kernel"]["state"] in ("idle", "busy")
+
+
+async def test_keep_going_and_restart(server: Server) -> None:
+    file = server.root / "a.ipynb"
+    notebooks.write(file, "print(globals().get('x')); x = 1", "1/0", "print('on')")
+    status, said = await homeport("run", "a.ipynb", "--keep-going", cwd=server.root)
+    assert status == 1
+    assert "did not run" not in said
+    assert (text(file, 0), text(file, 2)) == ("None\n", "on\n")
+    await homeport("run", "a.ipynb", cwd=server.root)
+    assert text(file, 0) == "1\n"
+    await homeport("run", "a.ipynb", "--restart", cwd=server.root)
+    assert text(file, 0) == "None\n"
+
+
+async def test_the_server_is_killed_on_the_way(server: Server) -> None:
+    file = server.root / "a.ipynb"
+    notebooks.write(file, SLOW, "print('end')")
+    running = asyncio.create_task(homeport("run", "a.ipynb", cwd=server.root))
+    await printed(file, 0, "5\n")
+    await server.restart()
+    status, said = await running
+    assert status == 0, said
+    assert "a.ipynb: done, 2 cells" in said
+    assert (text(file, 0), text(file, 1)) == (LINES, "end\n")
+
+
+async def test_ctrl_c_interrupts(server: Server) -> None:
+    file = server.root / "a.ipynb"
+    notebooks.write(file, "x = 1", "import time\nprint('on', flush=True)\ntime.sleep(60)", "print('never')")
+    child = terminal("run", "a.ipynb", cwd=server.root)
+    await asyncio.to_thread(child.expect, "a.ipynb  ████████░+  1/3  0:.. +cell 2: import time")
+    await printed(file, 1, "on\n")
+    child.sendintr()
+    await asyncio.to_thread(child.expect, r"\[i\]nterrupt the run, \[l\]eave it to the server, or \[c\]ontinue")
+    child.send("c\r")
+    await asyncio.to_thread(child.expect, "cell 2: import time")
+    child.sendintr()
+    await asyncio.to_thread(child.expect, "Ctrl-C again: leave")
+    child.send("i\r")
+    await asyncio.to_thread(child.expect, "a.ipynb: cell 2 failed:  import time")
+    await asyncio.to_thread(child.expect, "KeyboardInterrupt")
+    await asyncio.to_thread(child.expect, "a.ipynb: 1 cell did not run")
+    await asyncio.to_thread(child.expect, pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 130
+
+
+async def test_ctrl_c_leaves_it_to_the_server(server: Server) -> None:
+    file = server.root / "a.ipynb"
+    notebooks.write(file, SLOW, "print('end')")
+    child = terminal("run", "a.ipynb", cwd=server.root)
+    await printed(file, 0, "5\n")
+    child.sendintr()
+    await asyncio.to_thread(child.expect, "Ctrl-C again: leave")
+    child.sendintr()
+    await asyncio.to_thread(child.expect, "Left to the server: a.ipynb")
+    await asyncio.to_thread(child.expect, pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 0
+    await printed(file, 1, "end\n")
+    assert text(file, 0) == LINES
+
+
+async def test_a_closed_terminal_leaves_it_to_the_server_that_was_started(tmp_path: Path) -> None:
+    notebooks.write(tmp_path / "a.ipynb", SLOW, "print('end')")
+    child = terminal("run", "a.ipynb", *AS_ROOT, cwd=tmp_path)
+    await printed(tmp_path / "a.ipynb", 0, "5\n")
+    child.close(force=False)  # SIGHUP, as of a terminal that is closed
+    await printed(tmp_path / "a.ipynb", 1, "end\n")
+    assert text(tmp_path / "a.ipynb", 0) == LINES
+    status, said = await homeport("stop", cwd=tmp_path)
+    assert (status, str(tmp_path) in said) == (0, True), said
