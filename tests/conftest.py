@@ -15,5 +15,4 @@ pytest_plugins = [
     "harness.bad_link",
     "harness.faults",
     "harness.installed",
-    "harness.proxies",
 ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 from playwright.async_api import Locator, Page, expect
 
 SECONDS = 30.0
+expect.set_options(timeout=SECONDS * 1000)
 
 
 class NotebookPage:

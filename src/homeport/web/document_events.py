@@ -10,6 +10,7 @@ import asyncio
 import re
 
 import msgspec
+from tornado.iostream import StreamClosedError
 
 from homeport.errors import BadRequest, NotFound
 from homeport.web import problems
@@ -40,6 +41,8 @@ class Events(Handler):
             while (data := await self._stream.next()) is not None:
                 await self.send_piece(data)
                 self._stream.sent(len(data))
+        except StreamClosedError:
+            pass  # the browser has left
         finally:
             self.parts.connections.remove(self._stream)
             streams.end(self._stream)
