@@ -47,6 +47,7 @@ NEEDS: dict[str, Need] = {
         lambda: os.geteuid() == 0 and shutil.which("unshare") is not None, "needs root and unshare (apt install util-linux)", ci=True
     ),
     "libfiu": Need(lambda: shutil.which("fiu-ctrl") is not None, "no libfiu: apt install fiu-utils", ci=True),
+    "certutil": Need(lambda: shutil.which("certutil") is not None, "no certutil: apt install libnss3-tools", ci=True),
     "git": Need(lambda: shutil.which("git") is not None, "no git: apt install git", ci=True),
     "irkernel": Need(Path("/usr/share/jupyter/kernels/ir/kernel.json").exists, "no kernel for R: apt install r-cran-irkernel", ci=True),
     "make": Need(lambda: shutil.which("make") is not None, "no make: apt install make", ci=True),

@@ -46,6 +46,8 @@ class Server:
     port: int
     base_url: str = "/"
     options: tuple[str, ...] = ()
+    scheme: str = "http"
+    """``https`` for one whose ``options`` make it so."""
     environment: dict[str, str] = field(default_factory=dict)
     prefix: tuple[str, ...] = ()
     """A command in front of the server's, such as ``setpriv …``, which becomes it by exec."""
@@ -56,7 +58,7 @@ class Server:
     @property
     def url(self) -> str:
         """With a slash at its end."""
-        return f"http://127.0.0.1:{self.port}{self.base_url}"
+        return f"{self.scheme}://127.0.0.1:{self.port}{self.base_url}"
 
     @property
     def log(self) -> Path:
