@@ -20,7 +20,7 @@ from harness.server import Server, stop_supervisor
 
 AS_ROOT = ["--allow-root"] if os.geteuid() == 0 else []
 SOURCES = os.pathsep.join(path for path in sys.path if path)
-SLOW = "import time\nfor n in range(1, 101):\n    print(n, flush=True); time.sleep(0.02)"
+SLOW = "import time\nfor n in range(1, 101):\n    print(n, flush=True); time.sleep(0.05)"
 LINES = "".join(f"{n}\n" for n in range(1, 101))
 
 
