@@ -1,4 +1,4 @@
-"""Takes docs/images/notebook.png from the real thing: a server, a kernel, a browser, the welcome notebook run to its end.
+"""Takes docs/images/notebook.png from the real thing: a server, a kernel, a browser, a real notebook that has been run.
 
 .venv/bin/python tools/screenshot.py
 """
@@ -25,11 +25,11 @@ from harness.notebook_page import NotebookPage  # noqa: E402
 from harness.server import Server, free_port  # noqa: E402
 
 TARGET = ROOT / "docs" / "images" / "notebook.png"
-NOTEBOOK = ROOT / "tests" / "notebooks" / "Cheryl.ipynb"
+NOTEBOOK = ROOT / "tests" / "notebooks" / "Sierpinski.ipynb"
 
 
 async def take(home: Path) -> None:
-    """Serve a folder with the notebook, run it, and keep what the window shows."""
+    """Serve a folder with the notebook, run it, and keep what the window shows of its best plot."""
     root = home / "notebooks"
     root.mkdir()
     shutil.copyfile(NOTEBOOK, root / NOTEBOOK.name)
@@ -38,12 +38,17 @@ async def take(home: Path) -> None:
     try:
         async with async_playwright() as playwright:
             browser = await playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"] if os.geteuid() == 0 else [])
-            page = await browser.new_page(viewport={"width": 1200, "height": 780}, device_scale_factor=1.5)
+            page = await browser.new_page(viewport={"width": 1200, "height": 880}, device_scale_factor=1.25)
             await page.goto(page_url(server, f"notebooks/{NOTEBOOK.name}"))
             notebook = await NotebookPage(page).loaded()
             await notebook.run_all()
-            await notebook.cell(1).wait_for()
             await notebook.finished()
+            plot = notebook.cell(4)
+            await plot.locator("img").wait_for()
+            await plot.locator(".cell-source").click()
+            await page.mouse.move(600, 20)
+            await page.evaluate("() => scrollTo(0, document.querySelectorAll('article')[3].offsetTop - 110)")
+            await plot.locator("img").evaluate("image => image.decode()")
             await page.screenshot(path=TARGET)
             await browser.close()
     finally:
