@@ -43,6 +43,11 @@ class Folders:
     sockets: Path
     """The supervisor's socket and the kernels' ipc sockets: short enough for ``sun_path``, one per user and host."""
 
+    @property
+    def own(self) -> tuple[Path, ...]:
+        """All of them: what is in them may be secret, and is never served."""
+        return (self.state, self.config, self.runtime, self.sockets)
+
     @classmethod
     def from_environment(cls) -> Folders:
         """Read ``HOME``, ``XDG_STATE_HOME``, ``JUPYTER_CONFIG_DIR`` and ``JUPYTER_RUNTIME_DIR``."""

@@ -15,6 +15,7 @@ from typing import Any
 from tornado.httpclient import AsyncHTTPClient, HTTPRequest, HTTPResponse
 
 from homeport.auth.access import Access
+from homeport.commands.password_files import reread
 from homeport.documents.limits import Limits
 from homeport.documents.registry import Documents
 from homeport.folders import Folders
@@ -118,12 +119,12 @@ async def serving(
     root.mkdir(exist_ok=True)
     chosen = Settings(**{"port": 0, "token": TOKEN, "root_dir": root, "sources": {"port": "test"}, **settings})
     folders = Folders.from_environment()
-    store = FileStore(root, trash=folders.state / "trash")
+    store = FileStore(root, trash=folders.state / "trash", private=folders.own)
     supervisor = SupervisorClient(folders, linger=1)
     sessions = Sessions(folders, supervisor, root)
     documents = Documents(store=store, supervisor=supervisor, sessions=sessions, folders=folders, limits=Limits())
     await documents.start()
-    auth = Access(chosen, folders)
+    auth = Access(chosen, folders, reread=reread)
     parts = Parts(settings=chosen, documents=documents, supervisor=supervisor, sessions=sessions, store=store, auth=auth, folders=folders)
     server = Server(parts, make_certificate)
     edge = Edge(parts, server, root)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.edge import TOKEN, Edge, serving
+from harness.edge import TOKEN, Edge, cookies_of, header_of, serving
 from homeport.web.document_events import Events
 from homeport.web.document_socket import DocumentSocket
 from homeport.web.gate import Kind
@@ -43,8 +43,9 @@ WS_HEADERS = {
 def address_of(route: Route) -> str:
     """An address that this row matches, and no row above it."""
     path = re.sub(r"\(\?P<(\w+)>[^()]*\)", lambda match: _EXAMPLES[match[1]], route.pattern)
-    path = re.sub(r"\(\?:(/[^()]*)\)\?", r"\1", path)
-    path = path.replace("api/?", "api").replace("\\.", ".").replace(".*", "no/such/address")
+    while "(?:" in path:
+        path = re.sub(r"\(\?:([^()]*)\)\?", r"\1", path)
+    path = path.removesuffix("/?").replace("\\.", ".").replace(".*", "no/such/address")
     first = next(each for each in ROUTES if re.fullmatch(each.pattern, path))
     assert first is route, f"{path} is matched by {first.pattern}, not {route.pattern}"
     return path
@@ -104,6 +105,32 @@ async def test_a_wrong_token_is_refused_everywhere(edge: Edge) -> None:
             page = route.handler.kind is Kind.PAGE  # type: ignore[attr-defined]
             assert answer.code in ((302, 401) if page else (401,)), f"{method} {path}: {answer.code}"
     assert (await edge.fetch("api", token="wrong")).code == 401
+
+
+READABLE = {"contents", "documents", "identity", "kernels", "kernelspecs", "server", "sessions"}
+
+
+async def test_a_read_only_token_reads_and_nothing_else(edge: Edge) -> None:
+    made = await edge.json("api/tokens", "POST", {"name": "reader", "scope": "read"}, status=201)
+    cookie = {"Cookie": header_of(cookies_of(await edge.fetch(f"login?token={made['token']}", token=None)))}
+    page = await edge.fetch("tree", token=None, headers=cookie)
+    browser = {"Cookie": f"{cookie['Cookie']}; {header_of(cookies_of(page))}", "X-XSRFToken": cookies_of(page)["_xsrf"]}
+    for route, method, path in walk():
+        action = route.policy.actions.get(method)
+        if route.policy.public or action is None:
+            continue
+        allowed = action == "read" and route.policy.resource in READABLE
+        for token, headers in ((made["token"], {}), (None, browser)):
+            handshake = WS_HEADERS if is_socket(route) and method == "GET" else {}
+            answer = await edge.fetch(path, method, token=token, headers={**headers, **handshake})
+            case = f"{method} {path} ({route.policy.resource}): {answer.code} {answer.body[:200]!r}"
+            if allowed:
+                assert answer.code != 401, case
+                assert b'"reason":"Scope"' not in answer.body, case
+            else:
+                assert answer.code == 403, case
+    assert (await edge.fetch("api/contents", "POST", {}, token=made["token"])).code == 403
+    assert edge.stopped == []
 
 
 async def test_a_foreign_host_is_refused_everywhere(edge: Edge) -> None:

@@ -278,7 +278,7 @@ async def _build(settings: Settings, folders: Folders) -> _Built:
     from homeport.web.parts import Parts
     from homeport.web.server import Server
 
-    store = FileStore(settings.root_dir)
+    store = FileStore(settings.root_dir, private=folders.own)
     supervisor = SupervisorClient(folders)
     sessions = Sessions(folders, supervisor, settings.root_dir)
     limits = Limits(stream=settings.stream_limit, notebook=settings.notebook_limit)

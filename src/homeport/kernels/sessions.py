@@ -37,6 +37,8 @@ _NOT_FOR_KERNELS = frozenset(
     {
         "CONFIGPROXY_AUTH_TOKEN",
         "HOMEPORT_PASSWORD",
+        "HOMEPORT_PASSWORD_FILE",
+        "HOMEPORT_PASSWORD_HASH",
         "HOMEPORT_TOKEN",
         "JPY_API_TOKEN",
         "JPY_COOKIE_NAME",

@@ -14,7 +14,7 @@ import os
 import secrets
 import shutil
 import stat as modes
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -34,10 +34,14 @@ class FileStore:
         root: the served folder.
         trash: where deleted files go when the desktop's trash cannot take them; made when needed; a hidden folder in the root by default.
         outside_links: whether links that lead out of the root are followed.
+        private: folders that are not served although they lie in the root: those with Homeport's own secrets. One that holds the root
+            itself was meant to be served.
     """
 
-    def __init__(self, root: Path, *, trash: Path | None = None, outside_links: bool = False) -> None:
+    def __init__(self, root: Path, *, trash: Path | None = None, outside_links: bool = False, private: Sequence[Path] = ()) -> None:
         self.root = Path(os.path.realpath(root))
+        resolved = (os.path.realpath(folder) for folder in private)
+        self._private = tuple(folder for folder in resolved if not paths.contains(folder, str(self.root)))
         self._trash = trash or self.root / ".Trash-homeport"
         self._outside_links = outside_links
 
@@ -77,6 +81,8 @@ class FileStore:
     def _contained(self, real: str, path: str) -> Path:
         if not self._outside_links and not paths.contains(str(self.root), real):
             raise Forbidden(f"“{path}” is a link that leads out of the served folder; it is not followed.", path=path)
+        if any(paths.contains(folder, real) for folder in self._private):
+            raise Forbidden(f"“{path}” belongs to Homeport itself and is not served: it may hold secrets.", path=path)
         return Path(real)
 
     def _entry(self, path: str) -> Path:

@@ -15,10 +15,11 @@ from homeport import __version__
 from homeport.auth.policies import Policy
 from homeport.auth.redirects import safe_next
 from homeport.core import paths
-from homeport.errors import HomeportError, NotFound, NotLoggedIn, TooManyTries
+from homeport.errors import Forbidden, HomeportError, NotFound, NotLoggedIn, TooManyTries
 from homeport.web import shell
 from homeport.web.assets import Assets
 from homeport.web.base import Handler
+from homeport.web.contents import served
 from homeport.web.gate import Kind, Rules
 from homeport.web.parts import Parts
 from homeport.web.problems import body_of, wait_header
@@ -106,7 +107,7 @@ class Page(Handler):
         """The error page."""
         base = self.base_url
         links = {f"{base}tree": "Open the files"}
-        if problem.code in ("invalid_notebook", "too_large", "locked", "store_failed") and path:
+        if problem.code in ("forbidden", "invalid_notebook", "too_large", "locked", "store_failed") and path:
             links = {
                 f"{base}files/{quote(path)}?download=1": "Download the file",
                 f"{base}tree/{quote(paths.parent(path))}": "Open its folder",
@@ -147,7 +148,7 @@ class TreePage(Page):
 
     async def get(self, path: str | None = None) -> None:
         """GET."""
-        path = paths.parse(path or "")
+        path = served(path or "")
         stat = await self.parts.store.stat(path)
         if stat.type == "notebook":
             self.redirect(f"{self.base_url}notebooks/{quote(path)}")
@@ -162,7 +163,9 @@ class NotebookPage(Page):
 
     async def get(self, path: str) -> None:
         """GET."""
-        path = paths.parse(path)
+        path = served(path)
+        if not self.parts.auth.authorizer.permits(self.who, "execute", "documents", path):
+            raise Forbidden("What you logged in with lets you read or change files, not run notebooks; you can download this one.")
         stat: Stat = await self.parts.store.stat(path)
         if stat.type == "directory":
             self.redirect(f"{self.base_url}tree/{quote(path)}")
