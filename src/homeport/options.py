@@ -241,6 +241,14 @@ class Settings:
         90 * 1024 * 1024, read_size, "--notebook-limit", group="files", metavar="SIZE",
         help="the largest notebook file that is opened",
     )  # fmt: skip
+    history_count: int = _row(
+        100, read_count, "--history-count", group="files", metavar="N",
+        help="how many saved states are kept of each notebook, to look at and go back to; 0 keeps none",
+    )  # fmt: skip
+    history_size: int = _row(
+        200 * 1024 * 1024, read_size, "--history-size", group="files", metavar="SIZE",
+        help="how much disk the saved states of one notebook may take; the oldest go first",
+    )  # fmt: skip
     default_url: str = _row(
         "/tree", read_page, "--default-url", group="browser", metavar="PATH",
         help="the page below base_url that is shown first",

@@ -26,6 +26,7 @@ _EXAMPLES = {
     "token_id": "none",
     "session_id": "00000000-0000-0000-0000-000000000000",
     "checkpoint": "checkpoint",
+    "version": "none",
     "action": "restart",
     "key": "notebook/run/0",
     "stream_id": "s" * 32,

@@ -281,7 +281,12 @@ async def _build(settings: Settings, folders: Folders) -> _Built:
     store = FileStore(settings.root_dir, private=folders.own)
     supervisor = SupervisorClient(folders)
     sessions = Sessions(folders, supervisor, settings.root_dir)
-    limits = Limits(stream=settings.stream_limit, notebook=settings.notebook_limit)
+    limits = Limits(
+        stream=settings.stream_limit,
+        notebook=settings.notebook_limit,
+        history_count=settings.history_count,
+        history_size=settings.history_size,
+    )
     documents = Documents(store=store, supervisor=supervisor, sessions=sessions, folders=folders, limits=limits)
     await documents.start()
     parts = Parts(

@@ -138,10 +138,10 @@ def _order(base: list[str], ours: list[str], theirs: list[str], wanted: set[str]
     they_moved = [cell_id for cell_id in theirs if cell_id in keep] != common
     we_moved = [cell_id for cell_id in ours if cell_id in keep] != common
     first, second = (theirs, ours) if they_moved and not we_moved else (ours, theirs)
-    return [cell_id for cell_id in _weave(first, second) if cell_id in wanted]
+    return [cell_id for cell_id in weave(first, second) if cell_id in wanted]
 
 
-def _weave(first: list[str], second: list[str]) -> list[str]:
+def weave(first: list[str], second: list[str]) -> list[str]:
     """All of ``first`` in its order, and what only ``second`` has after the cell that it follows there."""
     known = set(first)
     followers: dict[str | None, list[str]] = {}

@@ -13,7 +13,7 @@ import os
 import re
 import sqlite3
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 from homeport.documents.blobs import Blobs
@@ -32,12 +32,13 @@ def names_in(data: bytes) -> Iterator[str]:
             yield name.group().decode()
 
 
-def sweep(state: Path, blobs: Blobs, *, grace: float, now: float | None = None) -> int:
+def sweep(state: Path, blobs: Blobs, *, kept: Callable[[], set[str]] = set, grace: float, now: float | None = None) -> int:
     """Sweep once, in a thread.
 
     Args:
         state: the log's database.
         blobs: the store.
+        kept: names of the blobs that something else refers to; asked after the blobs that are there were looked up.
         grace: seconds that a blob without a reference stays.
         now: seconds since the epoch.
 
@@ -55,7 +56,7 @@ def sweep(state: Path, blobs: Blobs, *, grace: float, now: float | None = None) 
         try:
             # Files first: a blob that comes later is not looked at, and one whose reference comes later is in grace.
             present = _present(blobs.folder)
-            unreferenced = present - _referenced(db)
+            unreferenced = present - _referenced(db) - kept()
             since: dict[str, float] = dict(db.execute("SELECT sha256, since FROM unreferenced"))
             with contextlib.closing(db.cursor()) as cursor:
                 cursor.execute("BEGIN IMMEDIATE")

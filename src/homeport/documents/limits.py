@@ -39,3 +39,7 @@ class Limits:
     """A blob that nothing refers to is kept this long: undo may bring it back."""
     log_backlog: int = 32 * 1024 * 1024
     """Uncommitted updates kept as they are while the state database fails; beyond that, one snapshot a document."""
+    history_count: int = 100
+    """Saved states kept of one file (option ``--history-count``)."""
+    history_size: int = 200 * 1024 * 1024
+    """Bytes that the saved states of one file take at most (option ``--history-size``)."""

@@ -21,6 +21,7 @@ from homeport.core import paths
 from homeport.documents.blob_sweep import sweep
 from homeport.documents.blobs import Blobs, Inline
 from homeport.documents.codec import Notebook
+from homeport.documents.comparing import CellDifference, compare
 from homeport.documents.document import Document, Runs
 from homeport.documents.encoder import Base, Encoder, decode_base, metadata_digests
 from homeport.documents.ids import new_id
@@ -29,6 +30,7 @@ from homeport.documents.lock import DocumentLock
 from homeport.documents.log import Log
 from homeport.documents.opening import build, rebuild
 from homeport.documents.room import Room, YDoc
+from homeport.documents.save_history import SaveHistory
 from homeport.documents.saver import Saver
 from homeport.documents.tables import DocumentRow, History, Saved
 from homeport.documents.watcher import Watcher
@@ -87,6 +89,8 @@ class Documents:
         self._file = self._state / "state.db"
         self.log = Log(self._file, backlog=self.limits.log_backlog)
         self.blobs = Blobs(self._state / "blobs", base_url=base_url, limits=self.limits)
+        self.history = SaveHistory(self._state / "history", self.blobs, count=self.limits.history_count, size=self.limits.history_size)
+        """The saved states of all files; reads and writes the disk: for threads."""
         self._make_runner = runner or self._default_runner
         self._worker = Worker(self.blobs)
         self._watcher = Watcher(self._on_files)
@@ -251,6 +255,7 @@ class Documents:
             blobs=self.blobs,
             limits=self.limits,
             recovery=self._state / "recovery" / room.document,
+            history=self.history,
             base=base,
             digest=digest,
             removed=removed,
@@ -335,7 +340,8 @@ class Documents:
     async def _prune(self) -> None:
         now = time.time()
         await self.log.prune(finished_before=now - _RUNS_KEPT, unused_since=now - _DOCUMENTS_KEPT)
-        await asyncio.to_thread(sweep, self._file, self.blobs, grace=self.limits.blob_grace)
+        await asyncio.to_thread(self.history.prune, unused_since=now - _DOCUMENTS_KEPT)
+        await asyncio.to_thread(sweep, self._file, self.blobs, kept=self.history.blobs_referred_to, grace=self.limits.blob_grace)
 
     async def _guarded(self, work: Awaitable[object], complaint: str) -> None:
         """Tending goes on whatever fails."""
@@ -370,6 +376,35 @@ class Documents:
         await document.saver.merge(found)
         await document.saver.save()
 
+    async def restore(self, path: str, version: str) -> None:
+        """Make a kept state the notebook's, by cell, in all its pages, and save.
+
+        What was there is saved, and so kept, first.
+
+        Raises:
+            NotFound: the state is not kept any more.
+            StoreFailed: it could not be saved; the document has it.
+        """
+        document = await self.open(path)
+        content = await asyncio.to_thread(self.history.read, self._store.absolute(path), version)
+        await document.saver.save()
+        await self.replace(path, content)
+
+    async def compare(self, path: str, version: str) -> list[CellDifference]:
+        """A kept state beside the notebook of now, cell by cell.
+
+        Raises:
+            NotFound: the state is not kept any more.
+            InvalidNotebook: it is of an old nbformat, which cannot be compared.
+        """
+        document = await self.open(path)
+        now = await document.saver.pieces()
+        before = await asyncio.to_thread(self.history.pieces, self._store.absolute(path), version)
+        try:
+            return await asyncio.to_thread(compare, before, now)
+        except ValueError as error:
+            raise InvalidNotebook(f"That state of “{path}” cannot be compared cell by cell: {error}.", path=path) from error
+
     async def stream_text(self, key: str) -> bytes:
         """The whole text of a long stream in an open document (UTF-8).
 
@@ -386,6 +421,7 @@ class Documents:
         """The file or folder at ``old`` is at ``new`` now: open documents go with it."""
         before, after = self._store.absolute(old), self._store.absolute(new)
         await self.log.moved(str(before), str(after))
+        await asyncio.to_thread(self.history.moved, before, after)
         for file, document in list(self._open.items()):
             moved_file, moved_path = paths.moved(str(file), str(before), str(after)), paths.moved(document.path, old, new)
             if moved_file is not None and moved_path is not None:

@@ -30,6 +30,7 @@ from homeport.documents.limits import Limits
 from homeport.documents.merging import conflict_of, merge_into, merge_metadata
 from homeport.documents.mirror import Change
 from homeport.documents.room import Room
+from homeport.documents.save_history import SaveHistory
 from homeport.documents.schema import Cell
 from homeport.documents.serial import Piece
 from homeport.documents.tables import Saved
@@ -60,6 +61,7 @@ class Saver:
         blobs: has the big outputs.
         limits: when to save.
         recovery: folder of this document's recovery copies.
+        history: keeps each saved state.
         base: what the file held when it had ``digest``.
         digest: sha256 of the file; empty when it is not there.
         removed: None for a document that was made from the file; for one that comes from the log, and may be ahead of the
@@ -77,6 +79,7 @@ class Saver:
         blobs: Blobs,
         limits: Limits,
         recovery: Path,
+        history: SaveHistory,
         base: Base,
         digest: str,
         removed: Collection[str] | None,
@@ -89,6 +92,7 @@ class Saver:
         self._blobs = blobs
         self._limits = limits
         self._recovery = recovery
+        self._history = history
         self._base = base
         self._hash: str = digest
         self._gone = not digest
@@ -153,8 +157,11 @@ class Saver:
 
     async def model(self) -> bytes:
         """The whole notebook as a file would hold it now."""
-        snapshot = await self._encoder.snapshot()
-        return await asyncio.to_thread(self._join, snapshot.pieces(), [])
+        return await asyncio.to_thread(self._join, await self.pieces(), [])
+
+    async def pieces(self) -> list[Piece]:
+        """The same in pieces."""
+        return (await self._encoder.snapshot()).pieces()
 
     async def _attempt(self, *, create: bool = False) -> None:
         """Save, and say how it went."""
@@ -213,7 +220,8 @@ class Saver:
 
     async def _write(self, snapshot: Snapshot, base: Base, *, anyway: bool) -> None:
         lost: list[str] = []
-        data = await asyncio.to_thread(self._join, snapshot.pieces(), lost)
+        pieces = snapshot.pieces()
+        data = await asyncio.to_thread(self._join, pieces, lost)
         complaint = self._shrinks(base) or (f"{len(lost)} outputs are not kept any more" if lost else "")
         if complaint:
             await self._keep_old(complaint)
@@ -226,10 +234,33 @@ class Saver:
                 await self._make_folders()
                 await self._store.write(self.path, data, create_only=True)
             else:
+                await self._keep_first()
                 await self._store.write(self.path, data, if_match=self._hash)
             await self._note_mark()
+            await self._keep(pieces, digest)
         self._hash, self._gone = digest, False
         self._room.record_saved(Saved(digest, encoded))
+
+    async def _keep_first(self) -> None:
+        """Keep the state that we did not write, too, before it is replaced."""
+        if not self._limits.history_count or await asyncio.to_thread(self._history.holds, self._file, self._hash):
+            return
+        with contextlib.suppress(HomeportError):
+            # Whatever is wrong with the file, the save itself finds and says it.
+            content, digest = await self._store.read(self.path)
+            if digest == self._hash:
+                await self._keep([content], digest, at=(await self._store.stat(self.path)).modified)
+
+    async def _keep(self, pieces: Sequence[Piece], digest: str, at: float | None = None) -> None:
+        try:
+            await asyncio.to_thread(self._history.keep, self._file, pieces, digest, at=at)
+        except (OSError, HomeportError) as error:
+            # A full state folder is told of already; the notebook itself is saved.
+            log.info("this state of %s is not kept in its history: %s", self.path, error)
+
+    @property
+    def _file(self) -> Path:
+        return self._store.absolute(self.path)
 
     async def _make_folders(self) -> None:
         """The file's folder may have gone with it."""

@@ -37,8 +37,8 @@ LARGEST_BODY = 2 * 1024**3
 """Bytes of the largest upload in one request; larger files come in pieces."""
 LARGEST_READ = 512 * 1024**2
 """Bytes of the largest file that is given inside JSON; larger ones are at ``/files/``."""
-# Up to this many bytes JSON is read in the server's own process, in a thread: some ms.
-_HERE = 1024 * 1024
+SMALL = 1024 * 1024
+"""Up to this many bytes JSON is read in the server's own process, in a thread: some ms."""
 _IN_MEMORY = 256 * 1024
 _EMPTY_NOTEBOOK = b'{\n "cells": [],\n "metadata": {},\n "nbformat": 4,\n "nbformat_minor": 5\n}\n'
 _UNTITLED = {"directory": "Untitled Folder", "notebook": "Untitled", "file": "untitled"}
@@ -109,7 +109,7 @@ class ContentsHandler(Handler):
         if whole is not None:
             return whole
         stat = await self.parts.store.stat(path)
-        if (stat.size or 0) <= _HERE:
+        if (stat.size or 0) <= SMALL:
             raw, _ = await self.parts.store.read(path)
             return await asyncio.to_thread(notebook_json.for_api, raw, path)
         with contextlib.closing(Upload(self.folder)) as answer:
@@ -286,7 +286,7 @@ class Contents(ContentsHandler):
             raise BadRequest("A file needs a name.")
         there = await self._there(path)
         upload = self._upload
-        if upload is not None and upload.size > _HERE:
+        if upload is not None and upload.size > SMALL:
             with contextlib.closing(Upload(self.folder)) as result:
                 saving = await self.parts.notebook_worker.work("read_body", upload.file, result.file, path)
                 assert saving is not None
@@ -345,7 +345,6 @@ class Contents(ContentsHandler):
             await self.parts.store.rename(path, new)
             await self.parts.documents.renamed(path, new)
             self.parts.sessions.renamed(path, new)
-            self.parts.checkpoints.renamed(path, new)
         model = await self.model(new)
         self.set_header("Location", f"{self.base_url}api/contents/{quote(model.path)}")
         await self.send_json(model)
@@ -359,40 +358,52 @@ class Contents(ContentsHandler):
 
 
 class CheckpointList(ContentsHandler):
-    """``/api/contents/<path>/checkpoints``."""
+    """``/api/contents/<path>/checkpoints``: the states of the last saves, and those that were asked for."""
 
     async def get(self, path: str) -> None:
-        """GET: one or none."""
-        found = await self.parts.checkpoints.list(served(path))
-        await self.send_json([CheckpointModel(each.id, timestamp(each.modified)) for each in found])
+        """GET: all of them, the oldest first."""
+        path = served(path)
+        await self.parts.store.stat(path)
+        documents = self.parts.documents
+        found = await asyncio.to_thread(documents.history.list, self.parts.store.absolute(path))
+        await self.send_json([CheckpointModel(each.id, timestamp(each.at)) for each in found])
 
     async def post(self, path: str) -> None:
-        """POST: keep a copy of the file as it is now."""
+        """POST: keep the file as it is now; an open notebook is saved first."""
         path = served(path or "")
-        if self.parts.documents.get(path) is not None:
-            content = notebook_json.for_file(await self.notebook(path), path)
-        else:
-            content, _ = await self.parts.store.read(path)
-        made = await self.parts.checkpoints.create(path, content)
-        await self.send_json(CheckpointModel(made.id, timestamp(made.modified)), status=201)
+        documents = self.parts.documents
+        document = documents.get(path)
+        if document is not None:
+            await document.saver.save()
+        content, digest = await self.parts.store.read(path)
+        file = self.parts.store.absolute(path)
+        made = await asyncio.to_thread(documents.history.keep, file, [content], digest)
+        if made is None:
+            kept = await asyncio.to_thread(documents.history.list, file)
+            if not kept:
+                raise BadRequest("This server keeps no history (--history-count=0), and so no checkpoints.")
+            made = kept[-1]
+        await self.send_json(CheckpointModel(made.id, timestamp(made.at)), status=201)
 
 
 class OneCheckpoint(ContentsHandler):
     """``/api/contents/<path>/checkpoints/<id>``."""
 
     async def post(self, path: str, checkpoint: str) -> None:
-        """POST: bring the copy back."""
+        """POST: bring that state back."""
         path = served(path)
-        content = await self.parts.checkpoints.read(path, checkpoint)
-        if self.parts.documents.get(path) is not None:
-            await self.parts.documents.replace(path, content)
+        documents = self.parts.documents
+        if documents.get(path) is not None:
+            await documents.restore(path, checkpoint)
         else:
+            content = await asyncio.to_thread(documents.history.read, self.parts.store.absolute(path), checkpoint)
             await self.parts.store.write(path, content)
         self.set_status(204)
 
     async def delete(self, path: str, checkpoint: str) -> None:
         """DELETE."""
-        await self.parts.checkpoints.delete(served(path), checkpoint)
+        path = served(path)
+        await asyncio.to_thread(self.parts.documents.history.remove, self.parts.store.absolute(path), checkpoint)
         self.set_status(204)
 
 

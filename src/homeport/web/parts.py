@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from homeport.stores.checkpoints import Checkpoints
 from homeport.web.connections import Connections
 from homeport.web.event_streams import EventStreams
 from homeport.web.loop_watch import LoopWatch
@@ -49,10 +46,7 @@ class Parts:
     started: float = field(default_factory=time.time)
     places: Places = field(default_factory=Places)
     notebook_worker: NotebookWorker = field(default_factory=NotebookWorker)
-    checkpoints: Checkpoints = field(init=False)
     pieces: Pieces = field(init=False)
 
     def __post_init__(self) -> None:
-        key = hashlib.sha256(os.fsencode(self.settings.root_dir.resolve())).hexdigest()[:16]
-        self.checkpoints = Checkpoints(self.folders.state / "checkpoints" / key, self.store)
         self.pieces = Pieces(self.folders.state / "uploads")

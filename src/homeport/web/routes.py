@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from tornado.web import RequestHandler
 
 from homeport.auth.policies import Policy, needs, public
-from homeport.web import access, contents, kernels, pages, status
+from homeport.web import access, contents, history, kernels, pages, status
 from homeport.web.assets import AssetHandler
 from homeport.web.base import Handler
 from homeport.web.document_events import Events, EventsChannel
@@ -82,6 +82,13 @@ ROUTES: tuple[Route, ...] = (
         needs("contents", "POST", "DELETE").audited(POST="file changed"),
     ),
     Route(r"api/contents/(?P<path>.+)/checkpoints", contents.CheckpointList, needs("contents", "GET", "POST")),
+    Route(rf"api/history/(?P<path>.+)/versions/(?P<version>{_ID})/diff", history.VersionDiff, needs("contents", "GET")),
+    Route(
+        rf"api/history/(?P<path>.+)/versions/(?P<version>{_ID})",
+        history.OneVersion,
+        needs("contents", "GET", "POST").audited(POST="file changed"),
+    ),
+    Route(r"api/history/(?P<path>.+)", history.VersionList, needs("contents", "GET")),
     Route(r"api/contents/(?P<path>.+)/trust", contents.TrustNotebook, needs("contents", "POST")),
     Route(r"api/contents(?:/(?P<path>.*))?", contents.Contents, _CHANGED),
     Route(r"api/notebooks(?:/(?P<path>.*))?", contents.NotebooksRedirect, needs("contents", "GET", "POST", "PUT", "PATCH", "DELETE")),
