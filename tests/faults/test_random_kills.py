@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -25,7 +26,7 @@ from harness.server import Server
 
 LINES = 40
 NOTEBOOKS = 5 if faults.LONG else 2
-KILLS = 110 if faults.LONG else 4
+KILLS = 100 if faults.LONG else 4
 """Of each of the two kinds."""
 PATIENCE = 300.0
 """Seconds that one round of a notebook may take on a machine that does little but start servers."""
@@ -176,6 +177,15 @@ async def kill_either(server: Server, story: Story) -> str:
     return what.__name__.replace("_", " ")
 
 
+async def progress(pages: list[DocumentClient], working: list[asyncio.Task[None]], updates: int) -> None:
+    """Wait until pages have seen so many updates more, or somebody fails: nothing comes of kills that come before any work is done."""
+    wanted = sum(page.updates for page in pages) + updates
+    deadline = time.monotonic() + PATIENCE
+    while sum(page.updates for page in pages) < wanted and not any(task.done() for task in working):
+        assert time.monotonic() < deadline, f"nothing goes on: {[page.state.get('queue') for page in pages]}"
+        await asyncio.sleep(0.02)  # many pages, any of which may change
+
+
 KINDS: dict[str, tuple[Callable[[Server, Story], Awaitable[str]], faults.Point, str, bool]] = {
     "server": (kill_the_server, "the server goes", f"killed at random under the work of {NOTEBOOKS} notebooks", True),
     "supervisor": (
@@ -189,7 +199,7 @@ KINDS: dict[str, tuple[Callable[[Server, Story], Awaitable[str]], faults.Point, 
 
 @pytest.mark.needs("chromium")
 @pytest.mark.timeout(3600 if faults.LONG else 300)
-@pytest.mark.expect_log("supervisor")
+@pytest.mark.expect_log("supervisor", "event loop stood still")
 @pytest.mark.expect_console(r"net::ERR_|WebSocket connection to .* failed|Failed to load resource")
 @pytest.mark.parametrize("kind", KINDS)
 async def test_random_kills(kind: str, server: Server, open_document: OpenDocument, open_page: OpenPage, record_fault: RecordFault) -> None:
@@ -206,8 +216,9 @@ async def test_random_kills(kind: str, server: Server, open_document: OpenDocume
     kernels = {info.pid for info in (await supervisors.kernels(120)).values()}
     killed: Counter[str] = Counter()
     for number in range(1, KILLS + 1):
-        # The random moment is the point; and whoever fails is not waited for.
-        await asyncio.wait(working, timeout=story.random.uniform(0.1, 2.5), return_when=asyncio.FIRST_COMPLETED)
+        await progress([worker.page for worker in workers], working, story.random.randint(1, 30))
+        # The random moment is the point.
+        await asyncio.sleep(story.random.uniform(0, 0.5))
         if any(task.done() for task in working):
             break
         what = await kill(server, story)

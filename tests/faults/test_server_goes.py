@@ -25,11 +25,11 @@ from harness.faults import Count, Moments, RecordFault, Story
 from harness.notebook_page import NotebookPage
 from harness.server import Server
 
-pytestmark = [pytest.mark.timeout(240), pytest.mark.expect_log("supervisor")]
+pytestmark = [pytest.mark.timeout(240), pytest.mark.expect_log("supervisor", "event loop stood still")]
 
 LINES = 3_000
 CELLS = 4
-ROUNDS = 3 if faults.LONG else 1
+ROUNDS = 2 if faults.LONG else 1
 # Each cell prints its share of the lines, and notes in a file that it was run. It does not end while a supervisor is away: what ends
 # unseen has an unknown result, and the queue stops there (test_supervisor_killed.py).
 CELL = f"""\

@@ -18,7 +18,7 @@ from urllib.parse import urlencode
 import pytest_asyncio
 from pycrdt import Array, Doc, Map, Text, TransactionEvent
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
 from harness.server import Server
 
@@ -68,6 +68,8 @@ class DocumentClient:
         """Sync frames sent over the present link."""
         self.links = 0
         """How many links there have been."""
+        self.updates = 0
+        """How many updates of the document have come, besides first syncs."""
         self._epoch: str | None = None
         self._replies: dict[str, asyncio.Future[dict[str, Any]]] = {}
         self._unanswered: dict[str, dict[str, Any]] = {}
@@ -141,7 +143,7 @@ class DocumentClient:
             await self._reachable.wait()
             try:
                 await self._one_link()
-            except (OSError, ConnectionClosed, InvalidStatus, TimeoutError, requests.ConnectionError, requests.Timeout):
+            except (OSError, ConnectionClosed, InvalidHandshake, TimeoutError, requests.ConnectionError, requests.Timeout):
                 self._socket = None
                 self._linked = False
                 self._notify()
@@ -184,6 +186,8 @@ class DocumentClient:
                 self._applying = False
             if kind == STEP2:
                 self._synced = True
+            else:
+                self.updates += 1
 
     async def _receive_control(self, message: dict[str, Any]) -> None:
         op = message.pop("op")
