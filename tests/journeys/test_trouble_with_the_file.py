@@ -82,3 +82,25 @@ async def test_a_deleted_file_is_said_and_saved_again(server: Server, open_page:
     await page.finished()
     assert sources(path) == ["a = 1"]
     await expect(page.page.get_by_text("was deleted or moved by another program")).to_have_count(0)
+
+
+async def test_an_old_version_is_looked_at_and_restored(server: Server, open_page: OpenPage) -> None:
+    path = server.root / "note.ipynb"
+    notebooks.write(path, "a = 1", "b = 2")
+    page = await NotebookPage(await open_page(server, "notebooks/note.ipynb")).loaded()
+    await page.type_into(0, "\nc = 3")
+    await page.state(waiting="0")
+    await page.page.keyboard.press("ControlOrMeta+s")
+    await expect(page.page.locator("html[data-save='saved']")).to_be_attached()
+    await page.press("More actions")
+    await page.page.get_by_role("menuitem", name="History").click()
+    history = page.page.get_by_role("dialog", name="History")
+    await expect(history.get_by_text("The notebook is the same now.")).to_be_visible()
+    await history.get_by_role("list", name="Saved versions").get_by_role("button").last.click()
+    await expect(history.get_by_role("heading", name="Code cell changed")).to_be_visible()
+    await expect(history.locator(".diff-added")).to_contain_text("c = 3")
+    await history.get_by_role("button", name="Restore this version").click()
+    await expect(history).to_have_count(0)
+    await expect(page.cell(0)).not_to_contain_text("c = 3")
+    await page.finished()
+    assert sources(path) == ["a = 1", "b = 2"]

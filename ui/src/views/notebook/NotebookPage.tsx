@@ -7,6 +7,7 @@ import { Banners } from "./Banners";
 import { CellList } from "./CellList";
 import { Header, linkWords } from "./Header";
 import { Help } from "./Help";
+import { History } from "./History";
 import type { Page } from "./page";
 
 export function NotebookPage({ page }: { page: Page }): JSX.Element {
@@ -21,6 +22,7 @@ export function NotebookPage({ page }: { page: Page }): JSX.Element {
         {page.loaded.value ? <CellList page={page} /> : <Opening page={page} />}
       </main>
       <Help page={page} />
+      <History page={page} />
       <div class="hidden-visually" role="status" aria-live="polite">
         {page.announcement.value}
       </div>

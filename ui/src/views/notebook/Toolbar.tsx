@@ -10,6 +10,7 @@ import {
   CopyIcon,
   CutIcon,
   DownIcon,
+  HistoryIcon,
   InsertBelowIcon,
   KeyboardIcon,
   MoreIcon,
@@ -81,6 +82,7 @@ function runItems(page: Page): MenuItem[] {
 function moreItems(page: Page): MenuItem[] {
   return [
     item(page, "save", SaveIcon),
+    item(page, "history", HistoryIcon),
     "separator",
     item(page, "undo"),
     item(page, "redo"),

@@ -247,6 +247,9 @@ export const ACTIONS = {
   "leave-editor": reads("Leave the editor", leaveEditor),
   "scroll-down": reads("Scroll down", (page) => scroll(page, 1)),
   "scroll-up": reads("Scroll up", (page) => scroll(page, -1)),
+  history: reads("History", (page) => {
+    page.historyShown.value = true;
+  }),
   help: reads("Keyboard shortcuts", (page) => {
     page.helpShown.value = true;
   }),

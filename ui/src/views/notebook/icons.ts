@@ -10,6 +10,7 @@ export {
   Copy as CopyIcon,
   Ellipsis as MoreIcon,
   FastForward as RunAllIcon,
+  History as HistoryIcon,
   Keyboard as KeyboardIcon,
   ListOrdered as QueueIcon,
   Menu as MenuIcon,

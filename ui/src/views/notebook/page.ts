@@ -42,6 +42,7 @@ export class Page {
   readonly lineNumbers = signal(readFlag(LINE_NUMBERS));
   readonly clipboard = signal<CellJson[]>([]);
   readonly helpShown = signal(false);
+  readonly historyShown = signal(false);
   /** Said to people who hear the page. */
   readonly announcement = signal("");
   /** Cells whose run the server has not confirmed yet. */
