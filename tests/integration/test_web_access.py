@@ -187,6 +187,20 @@ async def test_the_audit_log_tells_who_did_what_from_where(edge: Edge) -> None:
     assert events[2]["login"] == events[1]["login"]
 
 
+async def test_the_audit_log_tells_which_kernels_ran(home: Path) -> None:
+    async with serving(home, kernels=True) as edge:
+        gone = asyncio.Event()
+        # After the server's own: what it tells the log is there when this is set.
+        edge.parts.supervisor.subscribe(lambda info: gone.set() if info is not None and info.state == "dead" else None)
+        kernel = (await edge.json("api/kernels", "POST", {}, status=201))["id"]
+        await edge.fetch(f"api/kernels/{kernel}", "DELETE")
+        await asyncio.wait_for(gone.wait(), 30)
+        events = [(event["event"], event.get("kernel")) for event in told(edge)]
+    assert [event for event, _ in events[1:] if event.startswith("kernel")].count("kernel running") == 1
+    assert {"kernel started", "kernel running", "kernel ended", "kernel gone"} <= {event for event, _ in events}
+    assert {found for event, found in events if event in ("kernel running", "kernel gone")} == {kernel}
+
+
 def test_every_event_of_a_route_is_a_known_one() -> None:
     from homeport.auth.audit import EVENTS
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from homeport.auth import audit
 from homeport.auth.access import Access
 from homeport.auth.identity import Caller, Identity, Presented
 from homeport.auth.kept_password import KeptPassword
@@ -273,3 +274,28 @@ def test_another_way_in_is_one_class(folders: Folders) -> None:
     assert by_ticket is not None
     assert by_ticket.identity.username == "ann"
     assert access.identify(Presented(None, None, "6.6.6.6", {"X-Remote-User": "ann"})) is None
+
+
+def test_the_audit_log_is_appended_to_and_rotated(folders: Folders, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audit, "LARGEST", 500)
+    monkeypatch.setattr(audit, "KEPT", 2)
+    one, other = (audit.Audit(folders.state / "audit.jsonl", Clock()) for _ in range(2))  # two servers of one user
+    for number in range(40):
+        (one if number % 2 else other).record("login", user="ann\n", address="::1", number=number)
+    files = [folders.state / name for name in ("audit.jsonl.2", "audit.jsonl.1", "audit.jsonl")]
+    assert sorted(files) == sorted(folders.state.iterdir())
+    lines = [json.loads(line) for file in files for line in file.read_text().splitlines()]
+    numbers = [line["number"] for line in lines]
+    assert numbers == list(range(numbers[0], 40)), "in order, none twice, none lost but the oldest"
+    assert all(stat.S_IMODE(file.stat().st_mode) == 0o600 and file.stat().st_size <= 500 for file in files)
+    assert lines[0]["time"].startswith("2027-01-15T08:00:00")
+
+
+@pytest.mark.expect_log("audit log")
+def test_an_audit_log_that_cannot_be_written_stops_nobody(folders: Folders, caplog: pytest.LogCaptureFixture) -> None:
+    folders.state.mkdir()
+    (folders.state / "audit").write_text("a file is in the way")
+    access = access_of(folders, password=hash_password("geheim"))
+    for _ in range(3):
+        assert try_to_log_in(access, "geheim") is not None
+    assert caplog.text.count("cannot be written") == 1

@@ -26,6 +26,7 @@ from homeport.auth.signing import keep_private
 from homeport.errors import HomeportError
 from homeport.web import uploads
 from homeport.web.app import make_app
+from homeport.web.kernel_audit import KernelAudit
 from homeport.web.parts import Parts
 from homeport.web.tls import Certificate, Door, Make
 
@@ -58,6 +59,7 @@ class Server:
         self._door: Door | None = None
         self._http: HTTPServer | None = None
         self._sweeping: asyncio.Task[None] | None = None
+        self._unsubscribe: Callable[[], None] | None = None
         self.port = 0
         """The port that it listens on, once started."""
 
@@ -121,6 +123,7 @@ class Server:
         parts.auth.listening_on(self.port)
         parts.documents.url = self.url
         parts.auth.logins.watch(parts.connections.close_login)
+        self._unsubscribe = parts.supervisor.subscribe(KernelAudit(parts.auth.audit, time.time()).note)
         loopback_only = all(is_loopback(str(each.getsockname()[0])) for each in sockets)
         app = make_app(parts, loopback_only=loopback_only)
         http = HTTPServer(app, max_body_size=LARGEST_PLAIN_BODY, max_header_size=64 * 1024, idle_connection_timeout=300)
@@ -151,6 +154,8 @@ class Server:
             return
         if self._sweeping is not None:
             self._sweeping.cancel()
+        if self._unsubscribe is not None:
+            self._unsubscribe()
         self._file().unlink(missing_ok=True)
         if self._door is not None:
             self._door.close()
