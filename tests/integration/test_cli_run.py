@@ -30,13 +30,18 @@ async def no_supervisor_left(home: object) -> AsyncIterator[None]:
     await stop_supervisor()
 
 
-async def homeport(*arguments: str | Path, cwd: Path) -> tuple[int, str]:
-    """Run a command that has no terminal; exit status and all that it printed."""
-    process = await asyncio.create_subprocess_exec(
+async def begin(*arguments: str | Path, cwd: Path) -> asyncio.subprocess.Process:
+    """A command that has no terminal."""
+    return await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "homeport", *map(str, arguments)),
         cwd=cwd, env={**os.environ, "PYTHONPATH": SOURCES, "PYTHONWARNINGS": "default"},
         stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
     )  # fmt: skip
+
+
+async def homeport(*arguments: str | Path, cwd: Path) -> tuple[int, str]:
+    """Run such a command; exit status and all that it printed."""
+    process = await begin(*arguments, cwd=cwd)
     output, _ = await asyncio.wait_for(process.communicate(), 60)
     assert process.returncode is not None
     return process.returncode, output.decode()
@@ -124,12 +129,17 @@ async def test_on_a_running_server_a_page_sees_it_and_the_kernel_stays(server: S
     notebook["cells"][2]["metadata"]["tags"] = ["raises-exception"]
     file.write_text(json.dumps(notebook))
     page = await open_document(server, "a.ipynb")
-    running = asyncio.create_task(homeport("run", file, cwd=server.home))
+    process = await begin("run", file, cwd=server.home)
+    assert process.stdout is not None
+    said = ""
+    while "cell 2 asks “Name? ”; it is answered on http://" not in said:
+        line = await asyncio.wait_for(process.stdout.readline(), 30)
+        assert line, said
+        said += line.decode()
     await page.until(lambda: bool(page.state.get("inputs")), "the question")
     await page.operate("input", request=page.state["inputs"][0]["request"], value="Ada")
-    status, said = await running
-    assert status == 0, said
-    assert "cell 2 asks “Name? ”; it is answered on http://" in said
+    rest, _ = await asyncio.wait_for(process.communicate(), 30)
+    assert process.returncode == 0, rest
     await page.until(lambda: page.text(3) == "Ada\n", "the last output")
     assert "Starting a server" not in said
     assert page.state["kernel"]["state"] in ("idle", "busy")
@@ -185,7 +195,7 @@ async def test_ctrl_c_leaves_it_to_the_server(server: Server) -> None:
     file = server.root / "a.ipynb"
     notebooks.write(file, SLOW, "print('end')")
     child = terminal("run", "a.ipynb", cwd=server.root)
-    await printed(file, 0, "5\n")
+    await asyncio.to_thread(child.expect, "cell 1: import time")
     child.sendintr()
     await asyncio.to_thread(child.expect, "Ctrl-C again: leave")
     child.sendintr()

@@ -49,7 +49,7 @@ class Progress:
         self._out = out or sys.stdout
         self.live = self._out.isatty() and os.environ.get("TERM") not in ("", "dumb", None)
         self._rows: list[Row] = []
-        self._drawn = 0
+        self._drawn: list[str] = []
         self._held = False
         encoding = (self._out.encoding or "").lower().replace("-", "")
         self._full, self._empty = ("█", "░") if encoding.startswith("utf") else ("#", ".")
@@ -91,15 +91,16 @@ class Progress:
         self._rows.clear()
 
     def draw(self) -> None:
-        """Draw the bars anew."""
+        """Draw the bars anew if they have changed. To be called a few times a second: a slow terminal holds us up."""
         if not self.live or self._held:
             return
         width, height = shutil.get_terminal_size()
         # A line that wraps, or more lines than the screen has, could not be drawn over.
         lines = [cut(self._line(row), width - 1) for row in self._rows[: height - 1]]
-        self._erase()
-        self._write("".join(line + "\n" for line in lines))
-        self._drawn = len(lines)
+        if lines != self._drawn:
+            self._erase()
+            self._write("".join(line + "\n" for line in lines))
+            self._drawn = lines
 
     def _line(self, row: Row) -> str:
         name = cut(row.name, _LONGEST_NAME)
@@ -109,8 +110,8 @@ class Progress:
 
     def _erase(self) -> None:
         if self._drawn:
-            self._write(f"\x1b[{self._drawn}F\x1b[J")
-            self._drawn = 0
+            self._write(f"\x1b[{len(self._drawn)}F\x1b[J")
+            self._drawn = []
 
     def _write(self, text: str) -> None:
         # A terminal that is gone does not end the run.

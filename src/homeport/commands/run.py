@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from homeport.web.page_link import Place
 
 INTERRUPTED = 130
-_TICK = 0.5
+_TICK = 0.25
 
 
 class Answer(Enum):
@@ -142,6 +142,9 @@ class _Command:
             await self._run_all()
         finally:
             ticking.cancel()
+            if self._asking is not None:
+                self._asking.cancel()  # it has ended before the answer
+                await asyncio.gather(self._asking, return_exceptions=True)
             self._progress.close()
             await self._end_server()
         if self._ending is Answer.INTERRUPT:

@@ -135,7 +135,6 @@ class NotebookRun:
         running = next((cell for cell in self._cells if entries.get(cell.run_id, {}).get("state") == "running"), None)
         self._row.doing = self._doing(running)
         self._tell_questions()
-        self._progress.draw()
         if any(not cell.result for cell in self._cells):
             await self._link.change()
 

@@ -79,7 +79,7 @@ class PageLink:
     # ---- life -----------------------------------------------------------------------------------------------------
 
     async def open(self) -> None:
-        """Return when the notebook is here.
+        """Return when the notebook and the state are here.
 
         Raises:
             LinkRefused: the server does not open it.
@@ -87,7 +87,7 @@ class PageLink:
             HomeportError: there is no such server, or it does not answer.
         """
         self._task = asyncio.create_task(self._keep_up(), name=f"link to {self.path}")
-        await self.until(lambda: self._synced)
+        await self.until(lambda: self._synced and "link" in self.state)
 
     async def close(self) -> None:
         """Leave; the server keeps what it has."""
