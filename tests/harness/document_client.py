@@ -22,7 +22,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
 from harness.server import Server
 
-SYNC, AWARENESS, CONTROL = 0, 1, 100
+SYNC, AWARENESS, CONTROL, PART = 0, 1, 100, 101
 STEP1, STEP2, UPDATE = 0, 1, 2
 
 
@@ -158,12 +158,19 @@ class DocumentClient:
             # What was not sent yet is in the step 2 that the server asks for.
             self.sent = self.acknowledged = 0
             self._outbox.clear()
+            self._parts = b""
             async for message in socket:
                 assert isinstance(message, bytes), "frames are binary"
                 await self._receive(message)
 
     async def _receive(self, frame: bytes) -> None:
         kind, at = read_varint(frame, 0)
+        if kind == PART:
+            self._parts += frame[2:]
+            if frame[1] == 0:
+                return
+            frame, self._parts = self._parts, b""
+            kind, at = read_varint(frame, 0)
         if kind == SYNC:
             await self._receive_sync(frame, at)
         elif kind == CONTROL:

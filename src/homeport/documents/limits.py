@@ -25,7 +25,7 @@ class Limits:
     """Tail of an over-long stream that stands in the document."""
     frame: int = 32 * 1024 * 1024
     """Largest frame that a page may send."""
-    peer_buffer: int = 1024 * 1024
+    peer_buffer: int = 256 * 1024
     """A page whose link holds more unsent bytes than this is skipped and brought up to date later."""
     worker_above: int = 256 * 1024
     """A notebook file above this is parsed in a worker process."""

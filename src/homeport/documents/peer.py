@@ -1,12 +1,15 @@
 """One page in a room, whatever its transport: what it sends, what it is owed, and how far it is.
 
 A page that does not read is skipped, not buffered: what it missed is sent later as one difference, so that its link
-costs no more memory than the limit. The room decides what is sent; transports are the web edge's.
+costs no more memory than the limit. How far it is, is told by the socket, which takes no more, and by marks that go
+along with what is sent and that the page gives back: proxies and sockets on the way may hold minutes of a slow link.
+The room decides what is sent; transports are the web edge's.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable
 
 from homeport import __version__
@@ -18,6 +21,9 @@ from homeport.errors import ProtocolError
 from homeport.protocol import document as protocol
 
 _CATCH_UP_EVERY = 0.1
+_MARK_EVERY = 16 * 1024
+_PATIENCE = 1.5
+"""Seconds after which a page that has not given back a mark is behind."""
 
 
 class Peer:
@@ -72,10 +78,14 @@ class Peer:
         self._told = 0
         self._clients: set[int] = set()
         self._timer: asyncio.TimerHandle | None = None
+        self._marking = False
+        self._unmarked = 0
+        self._mark = 0
+        self._marks: deque[tuple[int, float]] = deque()
         self._gone = False
         room.peers.add(self)
         self.greet()
-        send(protocol.step1(room.ydoc.get_state()))
+        self.send(protocol.step1(room.ydoc.get_state()))
         room.tick()
 
     # ---- from the page --------------------------------------------------------------------------------------------
@@ -121,6 +131,8 @@ class Peer:
             self._on_hello(message)
         elif message.op == "away" and self._greeted and not self._foreign:
             self._on_away(message)
+        elif message.op == "marked":
+            self._on_marked(message)
         elif message.op == "ping":
             self.tell("pong", t=message.fields.get("t"))
         elif not self._greeted:
@@ -132,6 +144,7 @@ class Peer:
         if message.fields.get("protocol") != protocol.PROTOCOL:
             raise ProtocolError(f"This server speaks protocol {protocol.PROTOCOL}; reload the page.")
         self._greeted = True
+        self._marking = message.fields.get("marks") is True
         epoch = message.fields.get("epoch")
         # Two histories are never united: Yjs would show the content of both.
         self._foreign = epoch is not None and epoch != self.room.epoch
@@ -195,8 +208,31 @@ class Peer:
 
     def send(self, frame: bytes) -> None:
         """Hand a frame to the transport, unless the page is gone."""
-        if not self._gone:
-            self._send(frame)
+        if self._gone:
+            return
+        for part in protocol.parts(frame):
+            self._send(part)
+            self._unmarked += len(part)
+            if self._marking and self._unmarked >= _MARK_EVERY:
+                self._unmarked = 0
+                self._mark += 1
+                self._marks.append((self._mark, asyncio.get_running_loop().time()))
+                self._send(protocol.control("mark", n=self._mark))
+
+    @property
+    def _full(self) -> bool:
+        """Whether the page is behind, and gets nothing that can wait."""
+        late = self._marks and asyncio.get_running_loop().time() - self._marks[0][1] > _PATIENCE
+        return bool(late) or self.buffered() > self._limit
+
+    def _on_marked(self, message: protocol.Control) -> None:
+        """The page has everything up to that mark."""
+        number = message.fields.get("n")
+        while self._marks and isinstance(number, int) and self._marks[0][0] <= number:
+            self._marks.popleft()
+        if self._timer is not None and not self._marks:
+            self._timer.cancel()
+            self._catch_up()
 
     def tell(self, op: str, **fields: object) -> None:
         """Send a control frame."""
@@ -222,7 +258,7 @@ class Peer:
         """
         if self._behind is not None:
             return
-        if self.buffered() > self._limit:
+        if self._full:
             self._behind = before
             self._watch()
         else:
@@ -237,7 +273,7 @@ class Peer:
         """Send what is owed: acknowledgements, changed state, presence. Once per turn of the loop at most."""
         if self._gone or not self._greeted:
             return
-        if self.buffered() > self._limit:
+        if self._full:
             self._watch()
             return
         if self._durable != self._told:
@@ -260,7 +296,7 @@ class Peer:
     def _catch_up(self) -> None:
         """The page may read again: one difference from where it stopped, instead of all the updates that it missed."""
         self._timer = None
-        if self.buffered() > self._limit // 2:
+        if self._gone or self._marks or self.buffered() > self._limit // 2:
             self._watch()
             return
         if self._behind is not None:

@@ -3,6 +3,8 @@
 A frame is binary. Its first varint is the type, as in y-websocket (https://github.com/yjs/y-protocols, PROTOCOL.md):
 0 is the Yjs sync protocol (0 step 1, 1 step 2, 2 update, each with one length-prefixed buffer), 1 is awareness (one
 length-prefixed buffer), and 100, ours, is control: the rest of the frame is one JSON object in UTF-8 with an ``op``.
+A long frame comes in parts of type 101: one byte that is 1 in the last of them, and the next bytes of the frame. On a slow
+link something so arrives all the time, and a page can tell a slow link from a dead one.
 What the ops mean is told in docs/architecture.md. Whether an update can be applied is the room's to find out.
 """
 
@@ -21,12 +23,16 @@ JSON: TypeAlias = "bool | int | float | str | list[JSON] | dict[str, JSON] | Non
 SYNC = 0
 AWARENESS = 1
 CONTROL = 100
+PART = 101
 STEP1 = 0
 STEP2 = 1
 UPDATE = 2
 
 PROTOCOL = 1
 """The version of the control ops."""
+
+PART_SIZE = 16 * 1024
+"""Bytes of a frame in one part: two seconds on 64 kbit/s."""
 
 _LONGEST_VARINT = 10
 _MOST_AWARENESS_CLIENTS = 1024
@@ -152,6 +158,14 @@ def first_struct(update: bytes) -> tuple[int, int] | None:
     client, at = _varint(update, at)
     clock, _ = _varint(update, at)
     return client, clock
+
+
+def parts(frame: bytes) -> list[bytes]:
+    """``frame`` as it is sent: in parts when it is long."""
+    if len(frame) <= PART_SIZE:
+        return [frame]
+    pieces = [frame[at : at + PART_SIZE] for at in range(0, len(frame), PART_SIZE)]
+    return [bytes((PART, piece is pieces[-1])) + piece for piece in pieces]
 
 
 def step1(state: bytes) -> bytes:

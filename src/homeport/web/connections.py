@@ -13,6 +13,10 @@ class Closable(Protocol):
         """Say goodbye."""
         ...
 
+    def abort(self) -> None:
+        """Leave without one."""
+        ...
+
 
 class Connections:
     """The open WebSockets of a server."""
@@ -59,3 +63,8 @@ class Connections:
         """The server ends."""
         for socket in tuple(self._open):
             socket.close(1001, "The server is going away; it may be back soon.")
+
+    def abort_all(self) -> None:
+        """The server has ended: whoever did not read its goodbye is left."""
+        for socket in tuple(self._open):
+            socket.abort()

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import re
+from typing import cast
 
 import msgspec
-from tornado.iostream import StreamClosedError
+from tornado.http1connection import HTTP1Connection
+from tornado.iostream import IOStream, StreamClosedError
 
 from homeport.errors import BadRequest, NotFound
 from homeport.web import problems
@@ -18,7 +20,7 @@ from homeport.web.base import Handler
 from homeport.web.contents import served
 from homeport.web.event_streams import Channel, EventStream
 from homeport.web.gate import Kind
-from homeport.web.sockets import LARGEST_FRAME
+from homeport.web.sockets import LARGEST_FRAME, hold_little
 
 _CHANNEL = re.compile(r"[\w-]{8,64}")
 
@@ -34,6 +36,9 @@ class Events(Handler):
         # What a proxy holds back or changes comes too late or not at all.
         self.set_header("Cache-Control", "no-store, no-transform")
         self.set_header("X-Accel-Buffering", "no")
+        connection = cast("HTTP1Connection", self.request.connection).stream
+        if isinstance(connection, IOStream):
+            hold_little(connection)
         streams = self.parts.event_streams
         self._stream = streams.begin(self.who.identity.username)
         self.parts.connections.add(self._stream, login=self.who.login)

@@ -72,6 +72,10 @@ class Channel:
         """End the channel, after telling the tab why."""
         self._stream.drop(self.name, reason or "")
 
+    def abort(self) -> None:
+        """End the channel."""
+        self.close()
+
     def leave(self) -> None:
         """The channel is over: the stream has dropped it."""
         self.gone()
@@ -130,6 +134,10 @@ class EventStream:
             self.drop(name, reason or "")
         self._over = True
         self._news.set()
+
+    def abort(self) -> None:
+        """End the stream; its connection is closed by the server."""
+        self.close()
 
     def add(self, channel: Channel) -> None:
         """A tab has come.

@@ -164,6 +164,7 @@ class Server:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_PATIENCE):
                 await http.close_all_connections()
+        self._parts.connections.abort_all()
         await self._parts.notebook_worker.close()
         self._parts.loop_watch.stop()
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import socket
 from types import TracebackType
 from typing import Any, ClassVar
 from urllib.parse import unquote
 
-from tornado.iostream import StreamClosedError
-from tornado.websocket import WebSocketClosedError, WebSocketHandler
+from tornado.iostream import IOStream, StreamClosedError
+from tornado.websocket import WebSocketClosedError, WebSocketHandler, WebSocketProtocol13
 
 from homeport.auth.identity import Caller
 from homeport.auth.policies import Policy
@@ -28,6 +30,7 @@ PING_EVERY = 20.0
 """Seconds. A link on which no pong comes for so long is dead; proxies that close idle connections after a minute see traffic."""
 
 _CLOSE_BASE = 4000
+_UNSENT = 64 * 1024
 
 
 def close_code(problem: HomeportError) -> int:
@@ -39,6 +42,15 @@ def close_reason(message: str) -> str:
     """``message``, cut to the 123 bytes that a close frame holds."""
     data = message.encode("utf-8", "replace")
     return message if len(data) <= 123 else data[:120].decode("utf-8", "ignore") + "…"
+
+
+def hold_little(stream: IOStream) -> None:
+    """Let the system keep little that is not on its way yet: it may hold megabytes, minutes of a slow link, and what was sent
+    there cannot be taken back for something newer. What is on its way is not limited, so that fast links stay fast."""
+    option = getattr(socket, "TCP_NOTSENT_LOWAT", None)
+    if option is not None and stream.socket is not None:
+        with contextlib.suppress(OSError):
+            stream.socket.setsockopt(socket.IPPROTO_TCP, option, _UNSENT)
 
 
 class Socket(WebSocketHandler):
@@ -56,6 +68,7 @@ class Socket(WebSocketHandler):
         self.parts = parts
         self.rules = rules
         self._policy = policy
+        self._stream: IOStream | None = None
         self.unsent = 0
         """Bytes that the socket has not taken yet."""
 
@@ -79,6 +92,9 @@ class Socket(WebSocketHandler):
         """The handshake is over. Called by those who override it."""
         # Tornado turns Nagle's algorithm on again after each answer, the handshake's too: the second of two small frames would wait 40 ms.
         self.set_nodelay(True)
+        if isinstance(self.ws_connection, WebSocketProtocol13):
+            self._stream = self.ws_connection.stream
+            hold_little(self._stream)
 
     def check_origin(self, origin: str) -> bool:
         """The gate has looked at it, by the one rule for HTTP and WebSockets; what shows a token or ticket may come from anywhere."""
@@ -106,6 +122,11 @@ class Socket(WebSocketHandler):
                 log.error("A frame could not be sent: %r", done.exception())
 
         sending.add_done_callback(sent)
+
+    def abort(self) -> None:
+        """Leave at once; what the other end has not taken is thrown away."""
+        if self._stream is not None:
+            self._stream.close()
 
     def refuse(self, error: BaseException) -> None:
         """Close the link with the reason that ``error`` gives."""

@@ -6,6 +6,8 @@
 export const SYNC = 0;
 export const AWARENESS = 1;
 export const CONTROL = 100;
+/** A piece of a long frame: one byte that is 1 in the last piece, then bytes of the frame. */
+export const PART = 101;
 
 /** Second byte of a sync frame, as y-protocols writes it. */
 export const STEP1 = 0;
@@ -38,6 +40,7 @@ export type ServerMessage =
   | Reply
   | { op: "ack"; count: number }
   | ({ op: "state" } & Record<string, unknown>)
+  | { op: "mark"; n: number }
   | { op: "pong"; t: number };
 
 export type PageMessage = { op: string } & Record<string, unknown>;
@@ -47,6 +50,26 @@ export type Frame =
   | { type: "sync"; payload: Uint8Array }
   | { type: "awareness"; payload: Uint8Array }
   | { type: "unknown" };
+
+/** Puts frames together that come in parts. */
+export class Parts {
+  private pieces: Uint8Array[] = [];
+
+  /** @returns the whole frame; null while more of it is to come. */
+  take(data: Uint8Array): Uint8Array | null {
+    if (data[0] !== PART) return data;
+    this.pieces.push(data.subarray(2));
+    if (data[1] !== 1) return null;
+    const frame = new Uint8Array(this.pieces.reduce((size, piece) => size + piece.length, 0));
+    let at = 0;
+    for (const piece of this.pieces) {
+      frame.set(piece, at);
+      at += piece.length;
+    }
+    this.pieces = [];
+    return frame;
+  }
+}
 
 /** Never throws: what cannot be read is `unknown`, and the link goes on without it. */
 export function decode(frame: Uint8Array): Frame {

@@ -13,6 +13,7 @@ import {
   encodeControl,
   type Hello,
   type PageMessage,
+  Parts,
   PROTOCOL,
   type ServerMessage,
   STEP1,
@@ -256,6 +257,7 @@ export class Link {
   private tryWay(generation: number, ticket: string, order: readonly Way[], index: number): void {
     const way = order[index] ?? "socket";
     let opened = false;
+    const parts = new Parts();
     const current = (): boolean => generation === this.generation;
     const patience =
       way === "events" ? undefined : setTimeout(() => !opened && current() && transport.close(), SOCKET_WITHIN);
@@ -270,7 +272,8 @@ export class Link {
       frame: (data) => {
         if (!current()) return;
         this.handle({ type: "heard" });
-        this.receive(data);
+        const frame = parts.take(data);
+        if (frame) this.receive(frame);
       },
       closed: (reason) => {
         clearTimeout(patience);
@@ -368,7 +371,8 @@ export class Link {
   }
 
   private greet(epoch: string | null, step1: Uint8Array): void {
-    this.transport?.send(encodeControl({ op: "hello", protocol: PROTOCOL, epoch, client: this.options.client }));
+    const { client } = this.options;
+    this.transport?.send(encodeControl({ op: "hello", protocol: PROTOCOL, epoch, client, marks: true }));
     this.transport?.send(typed(SYNC, step1));
   }
 
@@ -407,6 +411,9 @@ export class Link {
         this.tellState(state);
         break;
       }
+      case "mark":
+        this.transport?.send(encodeControl({ op: "marked", n: message.n }));
+        break;
       case "pong":
         break;
     }
