@@ -206,7 +206,7 @@ class Document:
         await asyncio.gather(*self._operations.values(), return_exceptions=True)
         await self.runner.close()
         clean = await self.saver.close()
-        self.room.compact()
+        self.room.compact(closing=True)
         durable = await self.room.committed()
         if clean and durable:
             await self.room.log.closed(self.id, self._stream_keys())

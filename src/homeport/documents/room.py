@@ -169,9 +169,11 @@ class Room:
         """The whole document as one update."""
         return self.ydoc.get_update()
 
-    def compact(self) -> None:
-        """Replace the log of this document by one snapshot when it grew. The history, and so the epoch, stays."""
-        if self._rows > _COMPACT_ROWS or self._bytes > _COMPACT_BYTES:
+    def compact(self, *, closing: bool = False) -> None:
+        """Replace the log of this document by one snapshot: when it grew, or it is closed. The history, and so the epoch, stays."""
+        if closing and self._rows > 1:
+            self.write_snapshot(self.snapshot())
+        elif self._rows > _COMPACT_ROWS or self._bytes > _COMPACT_BYTES:
             update = self.snapshot()
             if self._rows > _COMPACT_ROWS or self._bytes > 2 * len(update):
                 self.write_snapshot(update)

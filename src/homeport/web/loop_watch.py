@@ -1,7 +1,7 @@
 """Watches the event loop: how long a callback ever kept everybody else waiting.
 
-What a busy machine took is not the loop's doing: time in which the thread could have run and got no processor is left out,
-where the kernel tells (Linux: ``/proc/<pid>/schedstat``, second number, nanoseconds).
+Time in which this thread was ready to run, and the machine had no processor for it, is not counted (Linux says how long); nor
+such time of another thread, which may have held the interpreter's lock meanwhile.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ PERIOD = 0.02
 """Seconds between two heartbeats."""
 WARN_ABOVE = 0.25
 """A stall of so many seconds is logged."""
+_REFRESH = 50
+"""Beats after which the other threads are asked again."""
 
 
 class LoopWatch:
@@ -27,26 +29,19 @@ class LoopWatch:
         self.longest = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._due = 0.0
-        self._waited = 0.0
         self._schedule: int | None = None
+        self._waited = 0.0
+        self._others_waited = 0.0
+        self._beats = 0
 
     def start(self) -> None:
         """Begin, on the running loop."""
         with contextlib.suppress(OSError):
-            self._schedule = os.open("/proc/self/schedstat", os.O_RDONLY)
-        self._waited = self._without_processor()
-        try:
-            self._schedstat = os.open("/proc/thread-self/schedstat", os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:
-            self._schedstat = -1
+            self._schedule = os.open("/proc/thread-self/schedstat", os.O_RDONLY | os.O_CLOEXEC)
         self._waited = self._waiting()
+        self._others_waited = self._others_waiting()
         self._due = time.monotonic() + PERIOD
         self._timer = asyncio.get_running_loop().call_later(PERIOD, self._beat)
-
-    def _waiting(self) -> float:
-        """Seconds that this thread ever waited for a processor; 0 where the system does not tell."""
-        # proc(5): nanoseconds on a processor, nanoseconds waiting for one, time slices.
-        return int(os.pread(self._schedstat, 100, 0).split()[1]) / 1e9 if self._schedstat >= 0 else 0.0
 
     def stop(self) -> None:
         """End."""
@@ -63,9 +58,14 @@ class LoopWatch:
         return longest
 
     def _beat(self) -> None:
-        waited = self._without_processor()
+        waited = self._waiting()
         late = time.monotonic() - self._due - (waited - self._waited)
         self._waited = waited
+        self._beats += 1
+        if late > 2 * PERIOD or self._beats % _REFRESH == 0:
+            others = self._others_waiting()
+            late -= max(0.0, others - self._others_waited)
+            self._others_waited = others
         if late > self.longest:
             self.longest = late
         if late > WARN_ABOVE:
@@ -73,11 +73,24 @@ class LoopWatch:
         self._due = time.monotonic() + PERIOD
         self._timer = asyncio.get_running_loop().call_later(PERIOD, self._beat)
 
-    def _without_processor(self) -> float:
-        """Seconds since the start of the process in which its first thread, the loop's, waited for a processor; 0 where unknown."""
-        if self._schedule is None:
-            return 0.0
-        try:
-            return int(os.pread(self._schedule, 64, 0).split()[1]) / 1e9
-        except (OSError, IndexError, ValueError):
-            return 0.0
+    def _waiting(self) -> float:
+        """Seconds that the loop's thread ever waited for a processor; 0 where the system does not tell."""
+        return 0.0 if self._schedule is None else _seconds_waited(self._schedule)
+
+    def _others_waiting(self) -> float:
+        """Seconds that the other threads ever did, added."""
+        total = 0.0
+        with contextlib.suppress(OSError):
+            for task in os.listdir("/proc/self/task"):
+                # A thread may end meanwhile.
+                with contextlib.suppress(OSError), open(f"/proc/self/task/{task}/schedstat", "rb") as file:
+                    total += _seconds_waited(file.fileno())
+        return total - self._waiting()
+
+
+def _seconds_waited(schedstat: int) -> float:
+    # proc(5): nanoseconds on a processor, nanoseconds waiting for one, time slices.
+    try:
+        return int(os.pread(schedstat, 100, 0).split()[1]) / 1e9
+    except (OSError, IndexError, ValueError):
+        return 0.0
