@@ -19,7 +19,9 @@ from tornado.httpclient import AsyncHTTPClient, HTTPRequest, HTTPResponse
 
 from harness.edge import TOKEN, Edge, cookies_of, header_of, serving
 from homeport.auth.certificates import Authority, check_files
-from homeport.web import tls
+from homeport.commands.running import running_servers
+from homeport.web import page_link, tls
+from homeport.web.page_link import PageLink, Place
 
 NAMES = ("localhost", "127.0.0.1")
 
@@ -145,6 +147,23 @@ async def test_a_renewed_file_is_picked_up_while_it_runs(home: Path, tmp_path: P
             # Nobody tells when it has been found; each look is a handshake of its own.
             while await served_certificate(edge.server.port) != der(other.certfile):
                 pass
+
+
+async def test_a_command_on_this_machine_trusts_that_certificate_and_no_other(edge: Edge, authority: Authority, tmp_path: Path) -> None:
+    (edge.root / "a.ipynb").write_text('{"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}')
+    (server,) = running_servers(edge.parts.folders.runtime)
+    place = Place(server.url, server.token, server.local_url, server.certificate)
+    assert (server.local_url, server.certificate) == (
+        f"https://127.0.0.1:{edge.server.port}/",
+        str(authority.certfile.with_name("server.pem")),
+    )
+    link = PageLink(lambda: place, "a.ipynb")
+    await asyncio.wait_for(link.open(), 30)
+    assert link.cells == []
+    await link.close()
+    other = Authority(tmp_path / "other").serve(NAMES, now=datetime.datetime.now(datetime.UTC))
+    with pytest.raises(ssl.SSLError):
+        await asyncio.open_connection("127.0.0.1", edge.server.port, ssl=page_link._only(other.certfile))
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="the openssl command is not installed")

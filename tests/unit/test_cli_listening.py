@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 
@@ -13,8 +14,10 @@ from homeport.commands import cert
 from homeport.commands.listening import as_public, check_exposure
 from homeport.commands.names import NOTEBOOK
 from homeport.commands.serve import read_command_line
+from homeport.core.forwarded import networks
 from homeport.errors import Forbidden
 from homeport.options import Settings
+from homeport.web.gate import Rules, check_peer
 
 
 def settings_of(*arguments: str) -> Settings:
@@ -91,3 +94,12 @@ def test_names() -> None:
     assert reachable_names("", ("a", "b"), ("c",)) == ["a", "b"]
     assert reachable_names("", (), ("*.example.org", "localhost", "nb.example.org", "x"))[0] == "nb.example.org"
     assert reachable_names("10.0.0.5", (), ()) == ["10.0.0.5"]
+
+
+@pytest.mark.parametrize(
+    ("peer", "let"), [("127.0.0.1", True), ("::1", True), ("", True), ("10.1.2.3", True), ("11.1.2.3", False), ("x", False)]
+)
+def test_where_a_proxy_is_what_encrypts_nobody_comes_past_it(peer: str, let: bool) -> None:
+    rules = Rules(None, settings_of(), False, networks(["10.0.0.0/8"]), proxies_only=True)  # type: ignore[arg-type]
+    with contextlib.nullcontext() if let else pytest.raises(Forbidden, match="through its proxy only"):
+        check_peer(peer, rules)

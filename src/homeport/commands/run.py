@@ -190,7 +190,7 @@ class _Command:
         server = self._server_of(file)
         if server is None and self._own is not None and self._own.ended:
             raise HomeportError(f"The server that was started has ended. {self._own.words}")
-        return None if server is None else Place(server.url, server.token)
+        return None if server is None else Place(server.url, server.token, server.local_url, server.certificate)
 
     async def _start_server(self) -> OwnServer:
         """One for all notebooks that nobody serves."""

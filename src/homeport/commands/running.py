@@ -34,6 +34,16 @@ class RunningServer:
         return bool(self.facts.get("homeport"))
 
     @property
+    def local_url(self) -> str:
+        """The URL for commands on this machine."""
+        return str(self.facts.get("local_url") or self.url)
+
+    @property
+    def certificate(self) -> str:
+        """The file of the certificate that it shows; empty when it speaks plain http, or is one of Jupyter's own."""
+        return str(self.facts.get("certificate", ""))
+
+    @property
     def link(self) -> str:
         """The URL that lets one in: with the token, when there is one."""
         return f"{self.url}?token={self.token}" if self.token else self.url

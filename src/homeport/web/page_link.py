@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import random
+import ssl
 import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import cast
 from urllib.parse import urlencode
 
@@ -29,6 +31,7 @@ from homeport.web.sockets import LARGEST_FRAME
 
 _PING_EVERY = 5.0  # and as long for the answer: a dead link is noticed within 10 s
 _PATIENCE = 30.0
+_BEGIN, _END = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
 _CLOSED_WITH_STATUS = 4000
 # Statuses by which a server says "not now": it is starting, or stopping, or does not answer.
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504, 599})
@@ -40,6 +43,10 @@ class Place:
 
     url: str
     token: str
+    local_url: str = ""
+    """Where it is from this machine; the same as ``url`` when empty."""
+    certificate: str = ""
+    """The file of the certificate that it shows: on this machine no other one is accepted, whoever signed it."""
 
 
 class LinkRefused(HomeportError):
@@ -168,13 +175,15 @@ class PageLink:
 
     async def _one_link(self, place: Place, backoff: Backoff) -> None:
         headers = {"Authorization": f"token {place.token}"} if place.token else {}
-        client = AsyncHTTPClient()
-        asked = HTTPRequest(f"{place.url}api/documents/ticket", method="POST", body="", headers=headers, request_timeout=_PATIENCE)
+        client, base = AsyncHTTPClient(), place.local_url or place.url
+        tls = _only(Path(place.certificate)) if place.certificate else None
+        ticket_url = f"{base}api/documents/ticket"
+        asked = HTTPRequest(ticket_url, method="POST", body="", headers=headers, request_timeout=_PATIENCE, ssl_options=tls)
         found: object = msgspec.json.decode((await client.fetch(asked)).body)
         ticket = str(cast("dict[str, object]", found)["ticket"]) if isinstance(found, dict) else ""
-        url = f"ws{place.url.removeprefix('http')}api/documents/socket?{urlencode({'path': self.path, 'ticket': ticket})}"
+        url = f"ws{base.removeprefix('http')}api/documents/socket?{urlencode({'path': self.path, 'ticket': ticket})}"
         socket = await websocket_connect(
-            HTTPRequest(url, headers=headers, connect_timeout=_PATIENCE),
+            HTTPRequest(url, headers=headers, connect_timeout=_PATIENCE, ssl_options=tls),
             max_message_size=LARGEST_FRAME,
             compression_options={},
             ping_interval=_PING_EVERY,
@@ -240,6 +249,15 @@ class PageLink:
         self._send(protocol.step1(self._doc.get_state()))
         for again, _ in list(self._waiting.values()):
             self._send(again)
+
+
+def _only(certificate: Path) -> ssl.SSLContext:
+    """TLS with the holder of that certificate and nobody else; its names do not matter, since it is on this machine."""
+    text = certificate.read_text("ascii")  # perhaps with a key before it, and other certificates behind
+    context = ssl.create_default_context(cadata=text[text.index(_BEGIN) : text.index(_END) + len(_END)])
+    context.check_hostname = False
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    return context
 
 
 def _judge(error: Exception) -> None:

@@ -92,6 +92,12 @@ class Server:
         return [f"{scheme}://{url_host(name)}:{self.port}{self._parts.settings.base_url}" for name in self._names]
 
     @property
+    def _local_url(self) -> str:
+        ip = self._parts.settings.ip
+        host = "127.0.0.1" if ip in ("", "0.0.0.0") else "::1" if ip == "::" else ip  # compared, not bound
+        return f"{self.url.partition(':')[0]}://{url_host(host)}:{self.port}{self._parts.settings.base_url}"
+
+    @property
     def link(self) -> str:
         """The URL that lets in: with the token when there is one."""
         return self.link_to("")
@@ -193,6 +199,9 @@ class Server:
             "base_url": settings.base_url,
             "homeport": __version__,
             "hostname": self.hostname,
+            # For commands on this machine, which may not be able to resolve or reach the names that others use.
+            "local_url": self._local_url,
+            "certificate": str(self.certificate.certfile) if self.certificate is not None else "",
             "password": self._parts.auth.has_password,
             "pid": os.getpid(),
             "port": self.port,
