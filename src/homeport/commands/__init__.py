@@ -25,6 +25,7 @@ COMMANDS = {
     "cert": Command("cert", "the certificate of a public server: its fingerprint, and how a device trusts it"),
     "passwd": Command("passwd", "print the hash of a password"),
     "config": Command("config", "what is in force, and where each value came from"),
+    "doctor": Command("doctor", "look at a server from outside, and say what the proxy before it does wrong"),
     "takeover": Command("takeover", "point 'jupyter notebook' and 'jupyter lab' of this environment at Homeport, and back"),
     "supervisor": Command("supervisor", "the process that owns the kernels; started by the server when it is needed"),
 }

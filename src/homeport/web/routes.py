@@ -13,6 +13,7 @@ from homeport.auth.policies import Policy, needs, public
 from homeport.web import access, contents, history, kernels, pages, status
 from homeport.web.assets import AssetHandler
 from homeport.web.base import Handler
+from homeport.web.doctor import Doctor, DoctorSocket
 from homeport.web.document_events import Events, EventsChannel
 from homeport.web.document_socket import DocumentSocket, Ticket
 from homeport.web.files import Blob, Files, StreamText
@@ -54,6 +55,9 @@ ROUTES: tuple[Route, ...] = (
     Route(r"static/(?P<name>.+)", AssetHandler, public("GET", "HEAD")),
     # The server
     Route(r"api/?", status.Version, public("GET")),
+    Route(r"api/doctor", Doctor, public("GET", "POST")),
+    Route(r"api/doctor/socket", DoctorSocket, public("GET")),
+    Route(r"api/kernels/doctor/socket", DoctorSocket, public("GET")),
     Route(r"api/status", status.Status, needs("server", "GET")),
     Route(r"api/me", status.Me, needs("identity", "GET")),
     Route(r"api/shutdown", status.Shutdown, needs("server", POST="execute").audited(POST="stop")),
