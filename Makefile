@@ -34,7 +34,7 @@ deep: $(VENV)/.tested ## the property tests of the pure parts, with many more ex
 	@cd $(HERE) && HYPOTHESIS_PROFILE=deep $(BIN)/pytest --timeout=1800 tests/unit $(TESTS)
 
 systems: $(VENV)/.tested ## installation from nothing and other big real things
-	@$(HERE)tools/test-packages
+	@$(HERE)tools/test-packages systems
 	@cd $(HERE) && $(BIN)/pytest tests/systems $(TESTS)
 
 faults: $(VENV)/.tested ## the long fault run; prints its table and writes it to docs/faults.md

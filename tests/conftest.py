@@ -15,4 +15,5 @@ pytest_plugins = [
     "harness.bad_link",
     "harness.faults",
     "harness.installed",
+    "harness.proxies",
 ]

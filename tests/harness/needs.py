@@ -28,6 +28,11 @@ def chromium() -> str | None:
     return next((path for name in CHROMIUM_NAMES if (path := shutil.which(name))), None)
 
 
+def program(name: str) -> str | None:
+    """The path of a program, also of one that is for administrators."""
+    return shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+
+
 @dataclass(frozen=True)
 class Need:
     """One thing that the system may lack."""
@@ -52,6 +57,11 @@ NEEDS: dict[str, Need] = {
     "irkernel": Need(Path("/usr/share/jupyter/kernels/ir/kernel.json").exists, "no kernel for R: apt install r-cran-irkernel", ci=True),
     "make": Need(lambda: shutil.which("make") is not None, "no make: apt install make", ci=True),
     "clone": Need((Path(__file__).parents[2] / ".git").exists, "only in a clone of the repository", ci=True),
+    "proxies": Need(
+        lambda: all(map(program, ("apache2", "nginx", "caddy", "haproxy", "openssl"))),
+        "no proxies: apt install apache2-bin nginx-light caddy haproxy openssl",
+        ci=True,
+    ),
     "real-notebooks": Need(
         lambda: bool(os.environ.get("HOMEPORT_NOTEBOOKS")), "HOMEPORT_NOTEBOOKS names no folder of real notebooks", ci=False
     ),

@@ -27,6 +27,11 @@ class Client:
     proxied: bool
     """True when any header says that a proxy stands between, trusted or not: such a proxy may have rewritten Origin."""
 
+    @property
+    def trustworthy(self) -> bool:
+        """Whether a browser counts this origin as potentially trustworthy: https, or a name of its own machine."""
+        return self.scheme == "https" or all(is_local_name(host, ("localhost",)) for host in self.hosts)
+
 
 def networks(names: Iterable[str]) -> tuple[Network, ...]:
     """Parse addresses and networks (``127.0.0.1``, ``10.0.0.0/8``, ``::1``).

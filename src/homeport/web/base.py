@@ -14,6 +14,7 @@ from urllib.parse import quote, unquote
 import msgspec
 from tornado.http1connection import HTTP1Connection
 from tornado.httputil import HTTPServerRequest
+from tornado.iostream import StreamClosedError
 from tornado.web import Finish, HTTPError, RequestHandler
 
 from homeport.auth.identity import Caller
@@ -97,6 +98,14 @@ class Handler(RequestHandler):
         """Strict by default; a handler that gives something else loosens what it must."""
         for name, value in API_HEADERS.items():
             self.set_header(name, value)
+        self._without_what_browsers_ignore()
+
+    def _without_what_browsers_ignore(self) -> None:
+        # Called twice: the client is not known yet when a request comes in, and an error sets the defaults anew.
+        client = getattr(self, "client", None)
+        if client is not None and not client.trustworthy:
+            # Over plain http it does nothing, and browsers complain of it on every page.
+            self.clear_header("Cross-Origin-Opener-Policy")
 
     def prepare(self) -> None:
         """Pass the gate."""
@@ -105,6 +114,7 @@ class Handler(RequestHandler):
         if stream is not None:  # None once the client has left
             stream.set_nodelay(True)
         self.client = client_behind(self.request, self.rules)
+        self._without_what_browsers_ignore()
         gate.check_peer(self.request.remote_ip or "", self.rules)
         if self.request.method == "OPTIONS":
             self._answer_preflight()
@@ -198,9 +208,16 @@ class Handler(RequestHandler):
             await self.send_piece(bytes(view[start : start + (1 << 20)]))
 
     async def send_piece(self, piece: bytes) -> None:
-        """Send a piece of the body; waits while the client does not read."""
+        """Send a piece of the body; waits while the client does not read.
+
+        Raises:
+            Finish: the client has left; nothing is wrong, and nobody is there to hear of it.
+        """
         self.write(piece)  # pyright: ignore[reportUnknownMemberType]
-        await self.flush()
+        try:
+            await self.flush()
+        except StreamClosedError:
+            raise Finish from None
 
     def end(self, body: bytes = b"") -> None:
         """Send ``body`` as it is, and end the answer."""

@@ -46,7 +46,8 @@ ROUTES: tuple[Route, ...] = (
     # Pages
     Route(r"", pages.RootPage, needs("identity", "GET")),
     Route(r"tree(?:/(?P<path>.*))?", pages.TreePage, needs("contents", "GET")),
-    Route(r"lab(?:/tree(?:/(?P<path>.*))?)?/?", pages.LabPage, needs("contents", "GET")),
+    Route(r"lab", pages.LabPage, needs("contents", "GET")),
+    Route(r"lab/tree(?:/(?P<path>.*))?", pages.LabPage, needs("contents", "GET")),
     Route(r"notebooks/(?P<path>.+)", pages.NotebookPage, needs("contents", "GET")),
     Route(r"login", pages.LoginPage, public("GET", "POST")),
     Route(r"logout", pages.LogoutPage, public("GET", "POST")),

@@ -20,6 +20,12 @@ export function LoginPage({ config }: { config: PageConfig }): JSX.Element {
         <Mark size={52} />
         <h1>Log in to Homeport</h1>
         {config.error && <Banner level="error">{config.error.message}</Banner>}
+        {readableOnTheWay(location) && (
+          <Banner level="warning">
+            This connection is not encrypted: whoever is on the way can read what you type. An address that begins with
+            https:// or an SSH tunnel is safe.
+          </Banner>
+        )}
         <form
           method="post"
           action={`${config.baseUrl}login`}
@@ -69,6 +75,11 @@ export function LoginPage({ config }: { config: PageConfig }): JSX.Element {
       </main>
     </div>
   );
+}
+
+/** Whether what this page sends leaves the machine unencrypted. The address in the browser tells, whatever a proxy says of itself. */
+export function readableOnTheWay({ protocol, hostname }: Pick<Location, "protocol" | "hostname">): boolean {
+  return protocol === "http:" && !/^(localhost|.*\.localhost|127\.[\d.]+|\[::1\])$/.test(hostname);
 }
 
 /** The token in what was pasted: itself, or the value of `token=` in a link. */

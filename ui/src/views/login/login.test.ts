@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { tokenIn } from "./LoginPage";
+import { readableOnTheWay, tokenIn } from "./LoginPage";
 
 describe("tokenIn", () => {
   it.each([
@@ -9,5 +9,19 @@ describe("tokenIn", () => {
     ["token", "token"],
   ])("finds in %j the token %j", (pasted, token) => {
     expect(tokenIn(pasted)).toBe(token);
+  });
+});
+
+describe("readableOnTheWay", () => {
+  it.each([
+    ["http:", "notebooks.example", true],
+    ["http:", "10.0.0.7", true],
+    ["http:", "localhost", false],
+    ["http:", "127.0.0.1", false],
+    ["http:", "[::1]", false],
+    ["http:", "127.0.0.1.evil.example", true],
+    ["https:", "notebooks.example", false],
+  ])("%s//%s: %s", (protocol, hostname, wanted) => {
+    expect(readableOnTheWay({ protocol, hostname })).toBe(wanted);
   });
 });
