@@ -330,7 +330,7 @@ async def test_idle_kernels_are_stopped_when_that_is_wanted(client: SupervisorCl
     await becomes(client, lambda: client.kernels[busy.kernel_id].state == "busy")
     await client.configure(idle_shutdown=1.0)
     await becomes(client, lambda: client.kernels[kernel.kernel_id].state == "dead")
-    assert client.kernels[kernel.kernel_id].reason == "idle for 1 s"
+    assert client.kernels[kernel.kernel_id].reason == "was stopped: idle for 1 s"
     assert client.kernels[busy.kernel_id].state == "busy"
 
 

@@ -240,7 +240,10 @@ class Kernel:
 
     def idle_for(self, now: float) -> float:
         """Seconds since it ran or was looked at; 0 while it is busy."""
-        if self._state() != "idle" or self._lock.locked():
+        return 0.0 if self._lock.locked() else self._idle(now)
+
+    def _idle(self, now: float) -> float:
+        if self._state() != "idle":
             return 0.0
         return max(0.0, min(now - self.touched, time.time() - self._current.last_activity))
 
@@ -286,6 +289,12 @@ class Kernel:
         """End it and keep it, dead, with this reason."""
         async with self._lock:
             await self._end(reason, restart=False, grace=grace)
+
+    async def stop_idle(self, seconds: float, reason: str) -> None:
+        """As :meth:`stop`, if it still has been idle for so long: a request may have come since that was seen."""
+        async with self._lock:
+            if self._idle(time.monotonic()) >= seconds:
+                await self._end(reason, restart=False, grace=GRACE)
 
     async def remove(self, *, grace: float = GRACE) -> None:
         """End it, give its readers time to read to the end, and delete everything about it."""

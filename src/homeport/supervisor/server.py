@@ -292,7 +292,7 @@ class Supervisor:
         for kernel in list(self._kernels.values()):
             kernel.tick()
             if self._idle_shutdown is not None and kernel.idle_for(now) >= self._idle_shutdown:
-                self._spawn(kernel.stop(f"idle for {duration(self._idle_shutdown)}"))
+                self._spawn(kernel.stop_idle(self._idle_shutdown, f"was stopped: idle for {duration(self._idle_shutdown)}"))
         if self._connections or self._starting or any(kernel.alive for kernel in self._kernels.values()):
             self._alone_since = now
         elif now - self._alone_since >= self._linger:

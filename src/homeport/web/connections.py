@@ -35,6 +35,11 @@ class Connections:
         """Ids of the logins that have one."""
         return frozenset(login for login, _ in self._open.values())
 
+    @property
+    def kernels(self) -> frozenset[str]:
+        """Ids of the kernels that have one."""
+        return frozenset(self._kernels)
+
     def count(self, kernel_id: str) -> int:
         """How many a kernel has."""
         return self._kernels[kernel_id]

@@ -26,6 +26,7 @@ from homeport.auth.signing import keep_private
 from homeport.errors import HomeportError
 from homeport.web import uploads
 from homeport.web.app import make_app
+from homeport.web.attention import Attention
 from homeport.web.kernel_audit import KernelAudit
 from homeport.web.parts import Parts
 from homeport.web.tls import Certificate, Door, Make
@@ -58,6 +59,7 @@ class Server:
         self._certificate: Certificate | None = None
         self._door: Door | None = None
         self._http: HTTPServer | None = None
+        self._attention: Attention | None = None
         self._sweeping: asyncio.Task[None] | None = None
         self._unsubscribe: Callable[[], None] | None = None
         self.port = 0
@@ -140,6 +142,14 @@ class Server:
             http.add_sockets(sockets)
         self._http = http
         parts.loop_watch.start()
+        self._attention = Attention(
+            documents=parts.documents,
+            connections=parts.connections,
+            sessions=parts.sessions,
+            supervisor=parts.supervisor,
+            idle_shutdown=parts.settings.idle_shutdown,
+        )
+        self._attention.start()
         self._sweeping = asyncio.create_task(self._sweep())
         await asyncio.to_thread(uploads.sweep, parts.folders.state / "uploads", older_than=86400, now=time.time())
         self._tell_where()
@@ -173,6 +183,8 @@ class Server:
         self._parts.connections.abort_all()
         await self._parts.notebook_worker.close()
         self._parts.loop_watch.stop()
+        if self._attention is not None:
+            self._attention.stop()
 
     def _bind(self) -> list[socket.socket]:
         settings = self._parts.settings

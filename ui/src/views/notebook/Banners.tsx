@@ -124,6 +124,12 @@ function failedStart(page: Page): Notice | undefined {
   return page.server.notices.value.find((notice) => notice.action?.op === "start_kernel");
 }
 
+/** The supervisor says "was stopped: …" of a kernel that it ended on purpose, and otherwise how it died. */
+function howItEnded(reason: string): string {
+  if (reason.startsWith("was stopped")) return `The kernel ${reason}.`;
+  return reason ? `The kernel died: ${reason}.` : "The kernel died.";
+}
+
 function DeadKernel({ page }: { page: Page }): JSX.Element | null {
   const kernel = page.server.kernel.value;
   if (kernel?.state === "dead") {
@@ -149,8 +155,7 @@ function DeadKernel({ page }: { page: Page }): JSX.Element | null {
           <strong>{failed.text}</strong>
         ) : (
           <>
-            <strong>The kernel died{kernel.reason ? `: ${kernel.reason}` : ""}.</strong> Its variables are lost; outputs
-            are kept.
+            <strong>{howItEnded(kernel.reason)}</strong> Its variables are lost; outputs are kept.
           </>
         )}
         {kernel.stderr && (
