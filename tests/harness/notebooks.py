@@ -142,10 +142,11 @@ def nbclient_run(path: Path, folder: Path, *, seconds: float) -> Notebook:
     return notebook
 
 
-def differences(ours: Notebook, *references: Notebook) -> list[str]:
+def differences(ours: Notebook, *references: Notebook, unsteady: bool = False) -> list[str]:
     """The code cells whose outputs differ from the references where those agree with each other.
 
-    A cell that gives another answer each time (random numbers, clocks) is compared in the kinds of its outputs only.
+    A cell that gives another answer each time (random numbers, clocks) is compared in the kinds of its outputs only; with
+    ``unsteady``, every cell that differs.
     """
     found: list[str] = []
     theirs = [[comparable(cell) for cell in code_cells(reference)] for reference in references]
@@ -156,7 +157,7 @@ def differences(ours: Notebook, *references: Notebook) -> list[str]:
             continue
         steady = all(outputs == wanted[0] for outputs in wanted)
         kinds = [_kinds(outputs) for outputs in wanted]
-        if steady or _kinds(mine) not in kinds:
+        if (steady and not unsteady) or _kinds(mine) not in kinds:
             found.append(f"code cell {number}: {_short(mine)}\n  nbclient: {_short(wanted[0])}")
     return found
 

@@ -18,6 +18,8 @@ FOLDER = Path(os.environ.get("HOMEPORT_NOTEBOOKS") or "/nonexistent")
 NAMES = sorted(path.name for path in FOLDER.glob("*.ipynb")) or ["none"]
 MOST = 600.0
 """Seconds for one notebook: two of the well-known ones compute for four minutes."""
+UNSTEADY = {"Countdown.ipynb"}
+"""It goes through sets of functions. Those are hashed by their addresses, so every process finds other expressions of the same value."""
 
 pytestmark = [pytest.mark.needs("real-notebooks", "chromium"), pytest.mark.timeout(3 * MOST)]
 
@@ -36,7 +38,10 @@ async def test_run_all_gives_what_nbclient_gives(name: str, make_server: MakeSer
     # Both compute at the same time, on a core each.
     reference = await asyncio.to_thread(notebooks.nbclient_run, FOLDER / name, elsewhere, seconds=MOST)
     ours = await notebooks.finished_on_disk(server.root / name, MOST)
-    if notebooks.differences(ours, reference):
+    if name in UNSTEADY:
+        problems = notebooks.differences(ours, reference, unsteady=True)
+        assert not problems, "\n".join(problems)
+    elif notebooks.differences(ours, reference):
         again = await asyncio.to_thread(notebooks.nbclient_run, FOLDER / name, elsewhere, seconds=MOST)
         problems = notebooks.differences(ours, reference, again)
         assert not problems, "\n".join(problems)
