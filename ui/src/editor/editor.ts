@@ -117,6 +117,12 @@ export class CellEditor {
     this.view.dispatch({ selection: { anchor: Math.min(anchor, most), head: Math.min(head, most) } });
   }
 
+  /** The element of the line at an offset; null while that line is not drawn. */
+  lineAt(offset: number): Element | null {
+    const { node } = this.view.domAtPos(Math.min(offset, this.view.state.doc.length));
+    return (node instanceof Element ? node : node.parentElement)?.closest(".cm-line") ?? null;
+  }
+
   get selection(): { anchor: number; head: number } {
     const { anchor, head } = this.view.state.selection.main;
     return { anchor, head };

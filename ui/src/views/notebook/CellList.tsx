@@ -96,8 +96,8 @@ function modeOf(event: KeyboardEvent): Mode | null {
   if (!(target instanceof Element)) return "command";
   if (document.querySelector("dialog[open]") || target.closest(".menu")) return null;
   if (target.closest(".cm-content")) return "edit";
-  const saves = (event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "s";
-  if (saves) return "edit";
+  const everywhere = (event.ctrlKey || event.metaKey) && /^[sf]$/i.test(event.key);
+  if (everywhere) return "edit";
   if (target.closest("input, select, textarea, [contenteditable=true], iframe")) return null;
   // Enter and Space press a button or follow a link; other keys are the notebook's there too.
   if (target.closest("button, a, summary"))

@@ -5,6 +5,7 @@ import { useEffect, useRef } from "preact/hooks";
 import { Toaster } from "../common";
 import { Banners } from "./Banners";
 import { CellList } from "./CellList";
+import { FindBar } from "./FindBar";
 import { Header, linkWords } from "./Header";
 import { Help } from "./Help";
 import { History } from "./History";
@@ -17,6 +18,7 @@ export function NotebookPage({ page }: { page: Page }): JSX.Element {
   return (
     <>
       <Header page={page} />
+      <FindBar page={page} />
       <main class="notebook-body">
         <Banners page={page} />
         {page.loaded.value ? <CellList page={page} /> : <Opening page={page} />}

@@ -97,6 +97,8 @@ function moreItems(page: Page): MenuItem[] {
     item(page, "merge"),
     item(page, "delete"),
     "separator",
+    item(page, "find"),
+    "separator",
     item(page, "clear-outputs"),
     item(page, "clear-all-outputs"),
     item(page, "toggle-all-outputs"),

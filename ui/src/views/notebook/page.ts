@@ -43,6 +43,8 @@ export class Page {
   readonly clipboard = signal<CellJson[]>([]);
   readonly helpShown = signal(false);
   readonly historyShown = signal(false);
+  /** How often the search was asked for since it was closed; 0: it is closed. */
+  readonly findShown = signal(0);
   /** Said to people who hear the page. */
   readonly announcement = signal("");
   /** Cells whose run the server has not confirmed yet. */
@@ -156,6 +158,21 @@ export class Page {
   /** Brings the cell into the window without touching the focus. */
   reveal(key: string): void {
     this.views.peek().get(key)?.element?.scrollIntoView({ block: "nearest" });
+  }
+
+  /** Brings a piece of a cell's source into the window and selects it there; without one, the cell's outputs. */
+  revealMatch(key: string, range: { from: number; to: number } | null): void {
+    const view = this.views.peek().get(key);
+    if (!view) return;
+    view.shown.value = true;
+    afterDrawing(() => {
+      const editor = range ? (view.editor ?? view.mountEditor?.()) : null;
+      const outputs = range ? null : view.element?.querySelector(".cell-outputs");
+      if (editor && range) editor.select(range.from, range.to);
+      // An editor of many lines draws those in view only: the line is found by its place.
+      const place = (editor && range && editor.lineAt(range.from)) || outputs || view.element;
+      place?.scrollIntoView({ block: "center" });
+    });
   }
 
   /** Runs cells on the server. Markdown cells are rendered here; cells without code only lose their outputs, as in Jupyter. */

@@ -57,6 +57,8 @@ export const SHORTCUTS: Shortcut[] = [
   { group: "View", keys: ["o"], action: "toggle-outputs", mode: "command" },
   { group: "View", keys: ["Shift-o"], action: "toggle-all-outputs", mode: "command" },
   { group: "View", keys: ["l", "Shift-l"], action: "line-numbers", mode: "command" },
+  { group: "View", keys: ["f"], action: "find", mode: "command" },
+  { group: "View", keys: ["Mod-f"], action: "find" },
   { group: "View", keys: ["Space"], action: "scroll-down", mode: "command" },
   { group: "View", keys: ["Shift-Space"], action: "scroll-up", mode: "command" },
   { group: "View", keys: ["h"], action: "help", mode: "command" },
