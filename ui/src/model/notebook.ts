@@ -92,9 +92,12 @@ export class Notebook {
     return made.map((json) => json.id);
   }
 
+  /** A notebook is never left without a cell: an empty one takes the place of all, and one undo brings all back. */
   remove(ids: string[]): void {
     this.change(() => {
       for (const index of this.indices(ids).reverse()) this.shared.delete(index);
+      if (this.shared.length === 0)
+        this.shared.insert(0, [sharedCell({ id: newId(), cell_type: "code", source: "", metadata: {} })]);
     });
   }
 

@@ -21,7 +21,7 @@ export function Mark({ size = 28 }: { size?: number }): JSX.Element {
 /** The mark with the name, linking home. */
 export function Brand({ href }: { href: string }): JSX.Element {
   return (
-    <a class="brand" href={href}>
+    <a class="brand" href={href} aria-label="Homeport">
       <Mark />
       <span>Homeport</span>
     </a>

@@ -134,6 +134,10 @@ function DeadKernel({ page }: { page: Page }): JSX.Element | null {
   const kernel = page.server.kernel.value;
   if (kernel?.state === "dead") {
     const failed = failedStart(page);
+    // A kernel that is not installed cannot be started again.
+    const choices = failed?.action?.choices;
+    const missing =
+      Array.isArray(choices) && choices.length > 0 && !choices.some((choice) => choice?.name === kernel.name);
     const again = (): void => {
       if (failed) void page.request("start_kernel", { name: kernel.name });
       else act(page, "restart");
@@ -143,11 +147,15 @@ function DeadKernel({ page }: { page: Page }): JSX.Element | null {
         level="error"
         actions={
           <>
-            <Button variant="primary" onClick={again}>
-              {failed ? "Start kernel again" : "Restart kernel"}
-            </Button>
+            {!missing && (
+              <Button variant="primary" onClick={again}>
+                {failed ? "Start kernel again" : "Restart kernel"}
+              </Button>
+            )}
             {!failed && <Button onClick={() => act(page, "restart-run-all")}>Restart and run all</Button>}
-            <Button onClick={() => act(page, "change-kernel")}>Choose another kernel</Button>
+            <Button variant={missing ? "primary" : "plain"} onClick={() => act(page, "change-kernel")}>
+              Choose another kernel
+            </Button>
           </>
         }
       >

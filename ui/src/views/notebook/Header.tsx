@@ -89,11 +89,12 @@ async function rename(page: Page): Promise<void> {
 
 function SaveStatus({ page }: { page: Page }): JSX.Element {
   const { state, error } = page.server.save.value;
-  const waiting = page.linkView.value.waiting > 0;
+  const { waiting, status } = page.linkView.value;
+  const doing = status === "online" || waiting === 0 ? "Saving…" : "Not saved yet";
   const words = {
-    saved: waiting ? "Saving…" : "Saved",
-    unsaved: "Saving…",
-    saving: "Saving…",
+    saved: waiting > 0 ? doing : "Saved",
+    unsaved: doing,
+    saving: doing,
     failed: "Not saved",
   };
   if (!page.loaded.value) return <span class="save-status">Opening…</span>;
@@ -142,7 +143,15 @@ function LinkStatusChip({ page }: { page: Page }): JSX.Element {
       onClick={() => page.link.retry()}
     >
       {status === "online" ? <span class="dot" /> : <Icon icon={OfflineIcon} size={14} />}
-      <span class="chip-text">{words}</span>
+      <span class="chip-text">
+        {words.split("changes ")[0]}
+        {words.includes("changes ") && (
+          <>
+            <span class="wide-only">changes </span>
+            {words.split("changes ")[1]}
+          </>
+        )}
+      </span>
     </button>
   );
 }
@@ -156,11 +165,14 @@ function Queue({ page }: { page: Page }): JSX.Element | null {
     ...page.server.queue.peek().map((entry): MenuItem => {
       const index = page.cells.peek().findIndex((view) => view.id === entry.cell);
       const source = page.notebook.find(entry.cell)?.source.trim().split("\n")[0]?.slice(0, 40) ?? "";
-      const place = index < 0 ? "A deleted cell" : `Cell ${index + 1}`;
-      const label = `${place}${source ? `: ${source}` : ""}`;
+      const place = `${index < 0 ? "deleted cell" : `cell ${index + 1}`}${source ? `: ${source}` : ""}`;
       return entry.state === "running"
-        ? { label, hint: "running", icon: StopIcon, onSelect: () => void page.request("interrupt") }
-        : { label, hint: "cancel", icon: CloseIcon, onSelect: () => void page.request("cancel", { run: entry.run }) };
+        ? { label: `Interrupt ${place}`, icon: StopIcon, onSelect: () => void page.request("interrupt") }
+        : {
+            label: `Cancel ${place}`,
+            icon: CloseIcon,
+            onSelect: () => void page.request("cancel", { run: entry.run }),
+          };
     }),
   ];
   return (
@@ -215,13 +227,13 @@ function KernelChip({ page }: { page: Page }): JSX.Element {
   ];
   return (
     <MenuButton
-      label={`Kernel ${name}, ${state}`}
+      label={`Kernel ${name} ${state}`}
       items={items}
       class={`chip kernel-chip kernel-${kernel?.state ?? "none"}`}
       chevron
     >
       <span class="dot" />
-      <span class="chip-text kernel-name">{name}</span>
+      <span class="chip-text kernel-name">{name}</span>{" "}
       {kernel?.state !== "idle" && <span class="chip-text kernel-state">{state}</span>}
     </MenuButton>
   );

@@ -80,7 +80,6 @@ function remove(page: Page): void {
   const ids = page.selectedIds;
   const index = Math.min(...selectedViews(page).map((view) => page.cells.peek().indexOf(view)));
   page.notebook.remove(ids);
-  if (page.notebook.length === 0) page.notebook.insert(0, [{ cell_type: "code", source: "", metadata: {} }]);
   const next = page.cells.peek()[Math.min(index, page.cells.peek().length - 1)];
   if (next) page.select(next.key, { focus: true });
   page.announce(ids.length === 1 ? "Cell deleted" : `${ids.length} cells deleted`);
@@ -249,6 +248,9 @@ export const ACTIONS = {
   "scroll-up": reads("Scroll up", (page) => scroll(page, -1)),
   history: reads("History", (page) => {
     page.historyShown.value = true;
+  }),
+  find: reads("Find in notebook", (page) => {
+    page.findShown.value += 1;
   }),
   help: reads("Keyboard shortcuts", (page) => {
     page.helpShown.value = true;
