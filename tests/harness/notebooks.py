@@ -38,8 +38,13 @@ def write(path: Path, *cells: str | tuple[str, str], kernel: str = "python3") ->
         "nbformat": 4,
         "nbformat_minor": 5,
     }
-    path.write_text(json.dumps(notebook, indent=1, sort_keys=True) + "\n")
+    save(path, notebook)
     return [entry["id"] for entry in made]
+
+
+def save(path: Path, notebook: Notebook) -> None:
+    """Write a notebook as nbformat does."""
+    path.write_text(json.dumps(notebook, indent=1, sort_keys=True) + "\n")
 
 
 def read(path: Path) -> Notebook:
