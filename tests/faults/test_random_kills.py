@@ -239,7 +239,9 @@ async def test_random_kills(kind: str, server: Server, open_document: OpenDocume
         assert tally.page.whole
         assert not tally.aborted
         assert not tally.unknown
-    assert kernels <= {info.pid for info in (await supervisors.kernels()).values()}, "every kernel lives"
+    there = {info.pid for info in (await supervisors.kernels()).values()}
+    assert kernels <= there, "every kernel lives"
+    assert len(there) == NOTEBOOKS, "no kernel was left to nobody by a server that was killed while it started it"
     shown = [Count.of(await watcher.stream_text(number), LINES) for number in (0, 3)]
     assert all(count.perfect for count in shown) or not whole
     assert not await watcher.reloaded()

@@ -109,6 +109,26 @@ async def test_crash_loop(attempt: int, server: Server, open_document: OpenDocum
     assert await kernel_of(page) == kernel
 
 
+async def test_server_killed_while_a_kernel_starts(server: Server, open_document: OpenDocument, record_fault: RecordFault) -> None:
+    story = Story("SIGKILL to the server as soon as the supervisor has begun to start a kernel")
+    notebooks.write(server.root / "a.ipynb", "print('once')")
+    page = await open_document(server, "a.ipynb")
+    await page.run()
+    while not (starting := await supervisors.kernels()):
+        assert story.elapsed < 60, "no kernel is started"
+        await asyncio.sleep(0.01)  # the supervisor tells its servers only
+    await server.kill()
+    story.say(f"killed; the kernel is {next(iter(starting.values())).state}")
+    await server.start()
+    await page.until(lambda: page.text("cell-0") == "once\n" and page.state.get("queue") == [], "the run", seconds=60)
+    await page.until(lambda: page.state["save"]["state"] == "saved", "the file")
+    disk = Count.of_items([notebooks.stream_text(notebooks.read(server.root / "a.ipynb")["cells"][0])], ["once\n"])
+    kernels = Count.of_items(await supervisors.kernels(), list(starting))
+    record_fault("the server goes", "SIGKILL while a kernel starts", disk=disk, page=kernels)
+    assert disk.whole
+    assert kernels.whole, "the same kernel, and no second one"
+
+
 @pytest.mark.parametrize("attempt", range(ROUNDS))
 async def test_server_and_supervisor_killed_at_once(
     attempt: int, server: Server, open_document: OpenDocument, record_fault: RecordFault

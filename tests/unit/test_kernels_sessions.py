@@ -36,7 +36,7 @@ class FakeSupervisor:
     async def start_kernel(self, name: str, *, cwd: str, env: dict[str, str], kernel_id: str | None = None) -> Any:
         await asyncio.sleep(0)
         self.started.append((name, cwd, env))
-        info = SimpleNamespace(kernel_id=f"k{len(self.started)}", name=name)
+        info = SimpleNamespace(kernel_id=kernel_id or f"k{len(self.started)}", name=name)
         self.kernels[info.kernel_id] = info
         return info
 

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from homeport.errors import BadRequest, KernelGone, NotFound
+from homeport.errors import BadRequest, KernelFailed, KernelGone, NotFound
 from homeport.folders import Folders, private
 
 if TYPE_CHECKING:
@@ -93,6 +93,7 @@ class Sessions:
         self._sessions: dict[str, Session] = {}
         self._version: tuple[int, int] | None = None
         self._starting: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
+        self._beginning: set[str] = set()
         self._callbacks: list[Callable[[str], None]] = []
         self._unsubscribe = supervisor.subscribe(self._on_kernel)
 
@@ -102,18 +103,18 @@ class Sessions:
 
     def list(self) -> Sequence[Session]:
         """Every session, oldest first."""
-        return list(self._load().values())
+        return [session for session in self._load().values() if self._visible(session)]
 
     def get(self, session_id: str) -> Session:
         """Raises NotFound."""
         session = self._load().get(session_id)
-        if session is None:
+        if session is None or not self._visible(session):
             raise NotFound(f"There is no session {session_id}.", session=session_id)
         return session
 
     def by_path(self, path: str) -> Session | None:
         """The session of a path, or None."""
-        return next((session for session in self._load().values() if session.path == path), None)
+        return next((session for session in self._load().values() if session.path == path and self._visible(session)), None)
 
     async def create(
         self, *, path: str, type: str = "notebook", name: str = "", kernel_name: str | None = None, kernel_id: str | None = None
@@ -131,8 +132,10 @@ class Sessions:
             there = self.by_path(path)
             if there is not None:
                 return there
-            kernel_id = self._known(kernel_id) if kernel_id else await self._start(path, kernel_name)
-            session = Session(id=str(uuid.uuid4()), path=path, name=name, type=type or "notebook", kernel_id=kernel_id)
+            chosen = self._known(kernel_id) if kernel_id else str(uuid.uuid4())
+            session = Session(id=str(uuid.uuid4()), path=path, name=name, type=type or "notebook", kernel_id=chosen)
+            if not kernel_id:
+                await self._begin(session, kernel_name)
             self._put(session)
             return session
 
@@ -205,12 +208,31 @@ class Sessions:
 
         return unsubscribe
 
+    def _visible(self, session: Session) -> bool:
+        """A session whose kernel is just being asked for is not there yet."""
+        return session.id not in self._beginning or session.kernel_id in self._supervisor.kernels
+
     def _known(self, kernel_id: str) -> str:
         if kernel_id not in self._supervisor.kernels:
             raise NotFound(f"There is no kernel {kernel_id}.", kernel=kernel_id)
         return kernel_id
 
-    async def _start(self, path: str, kernel_name: str | None) -> str:
+    async def _begin(self, session: Session, kernel_name: str | None) -> None:
+        """Start the kernel of a new session. The session is written down before: a server that is killed meanwhile is followed by one that
+        finds the kernel, instead of starting another and leaving this one to nobody."""
+        self._beginning.add(session.id)
+        try:
+            with self._changing() as sessions:
+                sessions[session.id] = session
+            await self._start(session.path, kernel_name, session.kernel_id)
+        except (NotFound, KernelFailed):
+            with self._changing() as sessions:
+                sessions.pop(session.id, None)
+            raise
+        finally:
+            self._beginning.discard(session.id)
+
+    async def _start(self, path: str, kernel_name: str | None, kernel_id: str | None = None) -> str:
         if not kernel_name:
             kernel_name = (await self._supervisor.kernelspecs()).default
         absolute = self._root.joinpath(*path.split("/"))
@@ -218,7 +240,7 @@ class Sessions:
         while not cwd.is_dir() and cwd != cwd.parent:  # a console's path, or a folder that has been removed
             cwd = cwd.parent
         env = kernel_environment(os.environ, absolute)
-        return (await self._supervisor.start_kernel(kernel_name, cwd=str(cwd), env=env)).kernel_id
+        return (await self._supervisor.start_kernel(kernel_name, cwd=str(cwd), env=env, kernel_id=kernel_id)).kernel_id
 
     async def _release(self, kernel_id: str) -> None:
         if any(session.kernel_id == kernel_id for session in self._load().values()):
@@ -242,7 +264,11 @@ class Sessions:
         """Drop the sessions whose kernels are gone; they may have ended while no server was looking."""
         if not self._supervisor.connected:
             return
-        gone = [session for session in self._load().values() if session.kernel_id not in self._supervisor.kernels]
+        gone = [
+            session
+            for session in self._load().values()
+            if session.kernel_id not in self._supervisor.kernels and session.id not in self._beginning
+        ]
         if gone:
             with self._changing() as sessions:
                 for session in gone:
