@@ -19,7 +19,7 @@ from homeport.documents.blob_sweep import sweep
 from homeport.documents.blobs import Blobs
 from homeport.documents.save_history import SaveHistory
 
-EDITS, RUNS = (10_000, 1_000) if LONG else (600, 20)
+EDITS, RUNS = (10_000, 1_000) if LONG else (1_000, 60)
 CELLS = 8
 PICTURE = """\
 import base64, os

@@ -40,6 +40,7 @@ from homeport.documents.tables import (
     error_name,
     error_reason,
     forget,
+    give_back,
     prepare,
     run_row,
     write,
@@ -310,6 +311,7 @@ class Log:
                 db.execute("UPDATE documents SET clean = 1, used = ? WHERE id = ?", (time.time(), document))
                 found = {row[0] for row in db.execute("SELECT DISTINCT key FROM chunks WHERE document = ?", (document,))}
                 db.executemany("DELETE FROM chunks WHERE document = ? AND key = ?", [(document, key) for key in found - kept])
+            give_back(db)
 
         await self.call(job)
 
@@ -431,7 +433,7 @@ class Log:
                 )
                 for (document,) in unused.fetchall():
                     forget(db, document)
-            db.execute("PRAGMA incremental_vacuum(2000)").fetchall()
+            give_back(db)
 
         await self.call(job)
 

@@ -288,6 +288,12 @@ def forget(db: sqlite3.Connection, document: str) -> None:
     db.execute("DELETE FROM documents WHERE id = ?", (document,))
 
 
+def give_back(db: sqlite3.Connection) -> None:
+    """Give free pages of the file back to the disk: at most 40 MB, a fraction of a second."""
+    # Not execute(): it takes one step of a statement without columns, which is one page.
+    db.executescript("PRAGMA incremental_vacuum(10000)")
+
+
 def error_name(error: Exception) -> str:
     if isinstance(error, OSError) and error.errno is not None:
         return errno.errorcode.get(error.errno, str(error.errno))
