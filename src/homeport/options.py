@@ -241,6 +241,10 @@ class Settings:
         90 * 1024 * 1024, read_size, "--notebook-limit", group="files", metavar="SIZE",
         help="the largest notebook file that is opened",
     )  # fmt: skip
+    output_limit: int = _row(
+        1000, read_count, "--output-limit", group="files", metavar="N",
+        help="how many outputs of a cell are kept from the beginning, beside the last 24; an output between says how many were left out",
+    )  # fmt: skip
     history_count: int = _row(
         100, read_count, "--history-count", group="files", metavar="N",
         help="how many saved states are kept of each notebook, to look at and go back to; 0 keeps none",

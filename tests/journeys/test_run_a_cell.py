@@ -56,6 +56,47 @@ async def test_an_error_stops_what_waits_behind_it(server: Server, open_page: Op
     assert [len(cell["outputs"]) for cell in notebooks.read(path)["cells"]] == [1, 1, 0]
 
 
+async def test_above_below_and_a_selection_run_and_one_of_them_is_cancelled(server: Server, open_page: OpenPage) -> None:
+    path = server.root / "parts.ipynb"
+    cells = [f"print('ran {n}')" for n in range(5)]
+    notebooks.write(path, *cells, "import time; time.sleep(300)")
+    page = await NotebookPage(await open_page(server, "notebooks/parts.ipynb")).loaded()
+
+    async def choose(item: str) -> None:
+        await page.press("Run menu")
+        await page.page.get_by_role("menuitem", name=item).click()
+
+    async def ran() -> list[int]:
+        await page.finished()
+        return [number for number, cell in enumerate(notebooks.read(path)["cells"][:5]) if cell["outputs"]]
+
+    async def click(number: int) -> None:
+        await page.cell(number).locator(".cell-source").click()
+        await page.page.keyboard.press("Escape")
+
+    await click(2)
+    await choose("Run all cells above")
+    await expect(page.cell(1)).to_contain_text("ran 1")
+    assert await ran() == [0, 1]
+    await page.page.keyboard.press("Shift+ArrowDown")
+    await choose("Run selected cells and stay")
+    await expect(page.cell(3)).to_contain_text("ran 3")
+    assert await ran() == [0, 1, 2, 3]
+    await click(5)
+    await choose("Run selected cells and stay")
+    await click(3)
+    await choose("Run all cells above")
+    await page.state(queue="4")
+    await page.press("Queue: 4 cells")
+    await page.page.get_by_role("menuitem", name="Cell 2: print('ran 1')").click()
+    await page.state(queue="3")
+    await click(4)
+    await choose("Run selected cell and all below")
+    await page.state(queue="5")
+    await page.press("Interrupt kernel")
+    await page.state(queue="0")
+
+
 async def test_an_endless_cell_is_interrupted(server: Server, open_page: OpenPage) -> None:
     notebooks.write(server.root / "endless.ipynb", "import time\nprint('on my way')\nwhile True:\n    time.sleep(0.05)")
     page = await NotebookPage(await open_page(server, "notebooks/endless.ipynb")).loaded()

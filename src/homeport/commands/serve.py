@@ -283,6 +283,7 @@ async def _build(settings: Settings, folders: Folders) -> _Built:
     sessions = Sessions(folders, supervisor, settings.root_dir)
     limits = Limits(
         stream=settings.stream_limit,
+        outputs=max(1, settings.output_limit),
         notebook=settings.notebook_limit,
         history_count=settings.history_count,
         history_size=settings.history_size,

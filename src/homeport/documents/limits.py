@@ -14,7 +14,7 @@ class Limits:
     stream: int = 10 * 1024 * 1024
     """Text kept of one cell's stream; what is beyond is said in the output (option ``--stream-limit``)."""
     outputs: int = 1000
-    """Outputs kept of one cell."""
+    """Outputs kept of one cell from its beginning; what is left out is said in an output (option ``--output-limit``)."""
     inline_value: int = 4 * 1024
     """A MIME bundle value above this goes to the blob store."""
     inline_document: int = 256 * 1024
