@@ -102,6 +102,8 @@ class KernelChannels:
         self._gap: asyncio.TimerHandle | None = None
         self._next_gap = GAP
         self._closed = False
+        self.opened: asyncio.Future[None] = self._loop.create_future()
+        """Done once messages are really sent, not held back, or never will be."""
         self._held: list[tuple[Channel, Parts]] | None = []
         self._sockets: dict[Channel, zmq.Socket[bytes]] = {}
         for channel in ("control", "shell", "stdin", "iopub"):
@@ -136,6 +138,8 @@ class KernelChannels:
         self._unwatch()
         for channel, parts in held:
             self.send(channel, parts)
+        if not self.opened.done():
+            self.opened.set_result(None)
 
     def _unwatch(self) -> None:
         self._loop.remove_reader(self._monitor_descriptor)
@@ -196,6 +200,8 @@ class KernelChannels:
         self._closed = True
         if self._held is not None:
             self._unwatch()
+        if not self.opened.done():
+            self.opened.set_result(None)
         if self._gap is not None:
             self._gap.cancel()
         for channel, socket in self._sockets.items():

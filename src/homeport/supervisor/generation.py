@@ -117,6 +117,11 @@ class Generation:
         """Begin to listen. Messages that the kernel sent to a supervisor before us may be missing: :meth:`adopt` first."""
         self._channels = KernelChannels(context, connection, routing_id, self._received)
 
+    @property
+    def opening(self) -> asyncio.Future[None] | None:
+        """Done when the kernel can be reached; ``None`` when it can be now, or never again."""
+        return None if self._channels is None or self._channels.opened.done() else self._channels.opened
+
     def submit(self, channel: Channel, parts: Parts) -> None:
         """Send a message to the kernel, unless one with this msg_id was sent to this generation before.
 

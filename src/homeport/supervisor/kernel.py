@@ -322,6 +322,11 @@ class Kernel:
             else:
                 await self._body.signal(signal.SIGINT)
 
+    @property
+    def opening(self) -> asyncio.Future[None] | None:
+        """Done when the kernel can be reached; until then a message that is submitted is only held, and dies with us."""
+        return None if self._saved.dead else self._current.opening
+
     def submit(self, generation: int, channel: Channel, parts: Parts) -> None:
         """Send a message. Raises KernelGone when ``generation`` is not the one that lives."""
         if generation != self._saved.generation or self._saved.dead:

@@ -346,11 +346,12 @@ class Supervisor:
         """Do what a server asks for. What takes time goes on by itself and is answered when it is done."""
         match request:
             case wire.Submit():
-                self._answer(
-                    connection,
-                    request.call,
-                    lambda: self._kernel(request.kernel_id).submit(request.generation, request.channel, request.parts),
-                )
+                kernel = self._kernels.get(request.kernel_id)
+                opening = None if kernel is None else kernel.opening
+                if opening is None:
+                    self._answer(connection, request.call, lambda: self._submit(request))
+                else:
+                    self._later(connection, request.call, self._submit_when_open(request, opening))
             case wire.Credit(reader, size):
                 connection.credit(reader, size)
             case wire.Attach():
@@ -403,6 +404,16 @@ class Supervisor:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    def _submit(self, request: wire.Submit) -> None:
+        self._kernel(request.kernel_id).submit(request.generation, request.channel, request.parts)
+
+    async def _submit_when_open(self, request: wire.Submit, opening: asyncio.Future[None]) -> wire.Reply:
+        # Not acknowledged, nor remembered as sent, before it can be sent: were we killed in between, it would never be sent again.
+        # Nothing stands between this and the future: what is submitted later must not overtake it.
+        await opening
+        self._submit(request)
+        return wire.Done(request.call)
 
     def _kernel(self, kernel_id: str) -> Kernel:
         kernel = self._kernels.get(kernel_id)
