@@ -76,7 +76,7 @@ class Worker:
         self._path = server.root / f"{name}.ipynb"
         self._record = server.root / f"runs-{name}"
         self._tally = tally
-        self._answered: set[str] = set()
+        self._answered: set[tuple[str, int]] = set()
 
     @staticmethod
     def prepare(folder: Path, name: str) -> None:
@@ -101,16 +101,19 @@ class Worker:
         await self._judge(dict(zip(run_ids, names, strict=True)))
 
     def _asked(self) -> list[str]:
-        return [asked["request"] for asked in self.page.state.get("inputs", ()) if asked["request"] not in self._answered]
+        # A server that was killed before the answer was durable asks again: over another link.
+        asked: list[str] = [asked["request"] for asked in self.page.state.get("inputs", ())]
+        return [request for request in asked if (request, self.page.links) not in self._answered]
 
     async def _answer(self, request: str) -> None:
+        links = self.page.links
         try:
             await self.page.operate("input", request=request, value="Ada", seconds=PATIENCE)
         except OpFailed as error:
             # A server that was killed had passed the answer on, and the cell is over.
             if error.error["code"] != "not_found":
                 raise
-        self._answered.add(request)
+        self._answered.add((request, links))
         self._tally.answers += 1
 
     async def _judge(self, runs: dict[str, str]) -> None:
