@@ -1,0 +1,96 @@
+"""The server is killed between every two steps of a run: submit, apply, commit, broadcast, save. Each run once, each line once."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+
+import pytest
+
+from harness import notebooks
+from harness.document_client import OpenDocument
+from harness.faults import Count, RecordFault, Story
+from harness.kill_at import ARMED
+from harness.server import MakeServer
+
+LINES = 300
+ARMED_AT = 100
+# The cell arms the points in the middle of its run; those of submitting are armed before it.
+CELL = f"""\
+import os, time
+with open('ran', 'a') as ran: ran.write('x')
+for number in range(1, {LINES} + 1):
+    print(number)
+    if number == {ARMED_AT} and os.path.exists('arm-on-the-way'):
+        os.rename('arm-on-the-way', '{ARMED}')
+    while number == {LINES} - 10 and not os.path.exists('was-killed'): time.sleep(0.01)
+    time.sleep(0.002)
+"""
+
+DOCUMENT, RUNNER = "homeport.documents.document:Document", "homeport.documents.runner:Runner"
+RUNS = "homeport.documents.cell_runs:CellRuns"
+LOG, ROOM, SAVER = "homeport.documents.log:Log", "homeport.documents.room:Room", "homeport.documents.saver:Saver"
+STORE = "homeport.stores.files:FileStore"
+SUBMITTING = [
+    f"{DOCUMENT}._operate:before",
+    f"{RUNNER}.run:after",
+    f"{DOCUMENT}._operate:after",
+    f"{RUNNER}._submit:before",
+    f"{RUNNER}._submit:after",
+]
+ON_THE_WAY = [
+    f"{RUNS}.flush:before",
+    f"{RUNS}.flush:after",
+    "homeport.documents.log:write:before",
+    "homeport.documents.tables:_apply:before",
+    "homeport.documents.tables:_apply:after",
+    "homeport.documents.log:write:after",
+    f"{LOG}._finished:before",
+    f"{ROOM}._on_committed:before",
+    f"{ROOM}._on_committed:after",
+    f"{STORE}.write:before",
+    f"{STORE}._match:before",
+    f"{STORE}._match:after",
+    f"{STORE}.write:after",
+    f"{SAVER}._write:after",
+]
+
+
+@pytest.mark.timeout(280)
+@pytest.mark.parametrize("points", [SUBMITTING, ON_THE_WAY], ids=["submit", "apply-commit-broadcast-save"])
+async def test_killed_between_two_steps(
+    points: list[str], make_server: MakeServer, open_document: OpenDocument, record_fault: RecordFault
+) -> None:
+    story = Story("The server is killed between two steps of a run")
+    server = make_server(options=("--on-stop=keep",))
+    file = server.root / "count.ipynb"
+    notebooks.write(file, CELL)
+    page = None
+    for point in points:
+        story.say(point)
+        began = story.elapsed
+        for left in ("ran", "was-killed"):
+            (server.root / left).unlink(missing_ok=True)
+        server.prefix = (sys.executable, "-m", "harness.kill_at", point)
+        await server.start()
+        page = page or await open_document(server, "count.ipynb")
+        (server.root / (ARMED if points is SUBMITTING else "arm-on-the-way")).touch()
+        running = asyncio.create_task(page.run("cell-0", seconds=120))
+        assert server.process is not None
+        assert await asyncio.wait_for(server.process.wait(), 60) == -signal.SIGKILL, point
+        story.say("it was killed there")
+        (server.root / ARMED).unlink()
+        (server.root / "was-killed").touch()
+        server.prefix = ()
+        await server.start()
+        await running
+        await page.idle(seconds=90)
+        await page.operate("save")
+        disk = Count.of(notebooks.stream_text(notebooks.read(file)["cells"][0]), LINES)
+        shown = Count.of(page.text(0), LINES)
+        record_fault("the server goes", "killed between two steps of a run", disk=disk, page=shown, seconds=story.elapsed - began)
+        assert (server.root / "ran").read_text() == "x", f"{point}: the run was submitted once"
+        assert disk.whole, point
+        assert shown.whole, point
+        await server.kill()
