@@ -102,6 +102,18 @@ async def test_the_notebook_while_it_runs_and_asks(server: Server, open_page: Op
     await nothing_wrong(page.page)
 
 
+@pytest.mark.expect_log(r"The kernel 'nobody-has-this', which the notebook wants, is not installed")
+async def test_a_dead_kernel_and_the_choice_of_others(server: Server, open_page: OpenPage) -> None:
+    notebooks.write(server.root / "unknown.ipynb", "1 + 1", kernel="nobody-has-this")
+    page = await NotebookPage(await open_page(server, "notebooks/unknown.ipynb")).loaded()
+    await page.run_all()
+    await page.state(kernel="dead")
+    await nothing_wrong(page.page)
+    await page.press("Choose another kernel")
+    await page.page.get_by_role("dialog", name="Choose a kernel").wait_for()
+    await nothing_wrong(page.page)
+
+
 async def test_the_files(server: Server, open_page: OpenPage) -> None:
     page = await open_page(server, "tree")
     await page.get_by_text("This folder is empty").wait_for()

@@ -1,7 +1,6 @@
 /** Entry of the error page. */
 import { render } from "preact";
 import "../theme/index.css";
-import "../views/error/error.css";
 import { startTheme } from "../theme/theme";
 import { ErrorPage } from "../views/error/ErrorPage";
 import { readConfig } from "./config";

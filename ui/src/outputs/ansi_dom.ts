@@ -55,6 +55,9 @@ function dress(span: HTMLElement, style: AnsiStyle): void {
 function paint(span: HTMLElement, side: "fg" | "bg", color: AnsiColor | null): void {
   if (color === null) return;
   if (typeof color === "number") span.classList.add(`ansi-${side}-${color}`);
-  else if (side === "fg") span.style.color = color;
-  else span.style.backgroundColor = color;
+  else {
+    // Through a variable: the style sheet moves a colour until it can be read on the page (outputs.css).
+    span.classList.add(`ansi-${side}-own`);
+    span.style.setProperty(`--ansi-${side}`, color);
+  }
 }

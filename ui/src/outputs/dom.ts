@@ -24,6 +24,7 @@ export function button(text: string, onClick: () => void, kind = "quiet"): HTMLB
 
 /** "12 MB": what a person says. */
 export function sizeText(bytes: number): string {
+  if (bytes === 1) return "1 byte";
   const units = ["bytes", "kB", "MB", "GB", "TB"];
   let value = bytes;
   let unit = 0;

@@ -77,7 +77,7 @@ export const RENDERERS: readonly MimeRenderer[] = [
     mimes: ["application/json"],
     rank: 100,
     render: (place, { value, metadata }) => {
-      renderJson(place, typeof value === "string" ? parsed(value) : value, metadata.expanded === true);
+      renderJson(place, typeof value === "string" ? parsed(value) : value, metadata.expanded !== false);
       return nothing;
     },
   },

@@ -89,6 +89,34 @@ export function ask<Answer extends string>(question: Question<Answer>): Promise<
   ));
 }
 
+/**
+ * Asks for one of a list, as long as it may be.
+ *
+ * @param question.choices the most likely first: it has the focus.
+ * @returns the chosen value, or null when the dialog was closed without choosing.
+ */
+export function pick(question: {
+  title: string;
+  text: ComponentChildren;
+  choices: readonly { value: string; label: string; note?: string }[];
+}): Promise<string | null> {
+  return show<string>((done) => (
+    <Dialog title={question.title} onClose={() => done(null)}>
+      <p>{question.text}</p>
+      <ul class="pick">
+        {question.choices.map(({ value, label, note }, index) => (
+          <li key={value}>
+            <Button autofocus={index === 0} onClick={() => done(value)}>
+              <span>{label}</span>
+              {note && <span class="pick-note">{note}</span>}
+            </Button>
+          </li>
+        ))}
+      </ul>
+    </Dialog>
+  ));
+}
+
 /** Asks for a yes: true only if the named action was chosen. */
 export async function confirm(question: {
   title: string;

@@ -1,6 +1,7 @@
 /** The error page: what happened, to what, and what can be done. */
 import type { JSX } from "preact";
 import type { PageConfig } from "../../main/config";
+import "./error.css";
 import { parentOf } from "../../net/jupyter";
 import { urlOf } from "../../net/rest";
 import { Brand, Button, Icon, ThemeMenu } from "../common";

@@ -1,8 +1,10 @@
 /** The notebook page as a whole. */
-import { useSignalEffect } from "@preact/signals";
+import { useSignal, useSignalEffect } from "@preact/signals";
 import type { JSX } from "preact";
 import { useEffect, useRef } from "preact/hooks";
+import type { PageConfig } from "../../main/config";
 import { Toaster } from "../common";
+import type { ErrorPage } from "../error/ErrorPage";
 import { Banners } from "./Banners";
 import { CellList } from "./CellList";
 import { FindBar } from "./FindBar";
@@ -15,6 +17,7 @@ export function NotebookPage({ page }: { page: Page }): JSX.Element {
   useRootData(page);
   useAnnouncements(page);
   useLeaveWarning(page);
+  if (page.failure.value && !page.loaded.value) return <CannotOpen config={page.failure.value} />;
   return (
     <>
       <Header page={page} />
@@ -31,6 +34,18 @@ export function NotebookPage({ page }: { page: Page }): JSX.Element {
       <Toaster />
     </>
   );
+}
+
+/** The server found out too late for an error page of its own: the same page, here. */
+function CannotOpen({ config }: { config: PageConfig }): JSX.Element | null {
+  const view = useSignal<typeof ErrorPage | null>(null);
+  useEffect(() => {
+    void import("../error/ErrorPage").then((module) => {
+      view.value = module.ErrorPage;
+    });
+  }, [view]);
+  const View = view.value;
+  return View && <View config={config} />;
 }
 
 function Opening({ page }: { page: Page }): JSX.Element {

@@ -1,5 +1,5 @@
 /** Questions about the kernel: restart, change, shut down. */
-import { ask, confirm, toast } from "../common";
+import { confirm, pick, toast } from "../common";
 import type { Page } from "./page";
 
 interface Kernelspecs {
@@ -33,12 +33,19 @@ export async function changeKernel(page: Page): Promise<void> {
     toast(`The list of kernels could not be read. ${(error as Error).message}`, { level: "error" });
     return;
   }
-  const names = Object.values(specs.kernelspecs).sort((a, b) => a.spec.display_name.localeCompare(b.spec.display_name));
   const running = page.server.kernel.peek();
-  const name = await ask({
-    title: "Which kernel is to run this notebook?",
-    text: running && running.state !== "dead" ? whatIsLost(page) : "It starts now; cells run in it.",
-    choices: names.map(({ name: value, spec }) => ({ value, label: spec.display_name })),
+  const language = page.language.peek();
+  // The notebook's own language first, and last the kernel that has just failed.
+  const rank = (entry: Kernelspecs["kernelspecs"][string]): number =>
+    running?.state === "dead" && entry.name === running.name ? 2 : entry.spec.language === language ? 0 : 1;
+  const entries = Object.values(specs.kernelspecs).sort(
+    (a, b) => rank(a) - rank(b) || a.spec.display_name.localeCompare(b.spec.display_name),
+  );
+  const name = await pick({
+    title: "Choose a kernel",
+    text:
+      running && running.state !== "dead" ? whatIsLost(page) : "It starts now, and runs the cells of this notebook.",
+    choices: entries.map(({ name: value, spec }) => ({ value, label: spec.display_name, note: spec.language })),
   });
   if (name) await page.request("start_kernel", { name });
 }

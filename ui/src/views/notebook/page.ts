@@ -18,6 +18,9 @@ import { ServerState } from "./server_state";
 
 export type Mode = "command" | "edit";
 
+/** The configuration in the HTML of a page; a DOMParser would apply its styles, which our policy refuses. */
+const CONFIG = /<script[^>]* id="homeport-config"[^>]*>([^<]*)<\/script>/;
+
 const LINE_NUMBERS = "homeport.line-numbers";
 
 export class Page {
@@ -30,6 +33,8 @@ export class Page {
   readonly linkView = signal<LinkView>({ status: "connecting", waiting: 0, reason: "", transport: "" });
   readonly path = signal("");
   readonly loaded = signal(false);
+  /** What the server says of a notebook that it cannot open; null while it may still come. */
+  readonly failure = signal<PageConfig | null>(null);
   readonly views = signal<CellViews>(null as unknown as CellViews);
   readonly editorModule = signal<typeof EditorModule | null>(null);
   readonly language = signal("python");
@@ -67,6 +72,7 @@ export class Page {
     sync.observe(() => this.documentChanged());
     link.observe((view) => {
       this.linkView.value = view;
+      if (view.reason && view.status !== "online" && !this.loaded.peek()) void this.findOutWhy();
       if (view.transport === "HTTP" && link.tellBlocked()) {
         toast(
           "Something between this browser and the server blocks WebSockets. This page works over plain HTTP instead; nothing " +
@@ -217,6 +223,19 @@ export class Page {
   announce(text: string): void {
     // The same words again are only said when they are another text.
     this.announcement.value = this.announcement.peek() === text ? `${text}\u00a0` : text;
+  }
+
+  /** The link goes on trying, so that a notebook that can be opened again opens by itself. */
+  private async findOutWhy(): Promise<void> {
+    if (this.failure.peek()) return;
+    try {
+      const answer = await fetch(location.pathname, { headers: { Accept: "text/html" } });
+      if (answer.ok) return;
+      const config: unknown = JSON.parse(CONFIG.exec(await answer.text())?.[1] ?? "null");
+      if (isObject(config) && config.page === "error") this.failure.value = config as unknown as PageConfig;
+    } catch {
+      // No answer, or one of something in between: the link says what it knows.
+    }
   }
 
   private ask(op: string, cells: string[], fields: Record<string, unknown>): void {

@@ -1,0 +1,62 @@
+"""What cannot be opened or run says so on a page, names what is wrong, offers what can be done, and leaves the file alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from playwright.async_api import expect
+
+from harness import notebooks
+from harness.browser import OpenPage
+from harness.notebook_page import NotebookPage
+from harness.server import Server
+
+pytestmark = pytest.mark.needs("chromium")
+
+BAD = {
+    "not-json": (b"Dear diary", "is not JSON"),
+    "newer": (b'{"cells": [], "metadata": {}, "nbformat": 9, "nbformat_minor": 0}', "newer"),
+    "no-notebook": (b'["a", "list"]', "not a notebook"),
+}
+
+
+@pytest.mark.expect_console(r"status of 4\d\d")
+@pytest.mark.expect_log(r" 4\d\d ")
+@pytest.mark.parametrize("name", sorted(BAD))
+async def test_a_file_that_is_no_notebook(name: str, server: Server, open_page: OpenPage) -> None:
+    content, words = BAD[name]
+    path = server.root / f"{name}.ipynb"
+    path.write_bytes(content)
+    page = await open_page(server, f"notebooks/{name}.ipynb")
+    await expect(page.get_by_role("heading", name="This notebook cannot be opened")).to_be_visible()
+    await expect(page.get_by_role("main")).to_contain_text(words)
+    async with page.expect_download() as download:
+        await page.get_by_role("link", name="Download the file").click()
+    assert (await (await download.value).path()).read_bytes() == content
+    assert path.read_bytes() == content
+
+
+@pytest.mark.expect_log(r"The kernel 'Broken' exited with status 1 while it was starting")
+async def test_a_kernel_that_dies_at_start_shows_its_words_and_a_choice_of_others(server: Server, open_page: OpenPage) -> None:
+    spec = Path(os.environ["JUPYTER_DATA_DIR"]) / "kernels" / "broken"
+    spec.mkdir(parents=True)
+    program = "import sys; sys.exit('libfoo.so.1: cannot open shared object file')"
+    argv = [sys.executable, "-c", program, "{connection_file}"]
+    (spec / "kernel.json").write_text(json.dumps({"argv": argv, "display_name": "Broken", "language": "python"}))
+    path = server.root / "broken.ipynb"
+    notebooks.write(path, "print(6 * 7)", kernel="broken")
+    page = await NotebookPage(await open_page(server, "notebooks/broken.ipynb")).loaded()
+    await page.run_all()
+    await page.state(kernel="dead")
+    await expect(page.page.get_by_text("libfoo.so.1: cannot open shared object file")).to_be_visible()
+    await page.press("Choose another kernel")
+    await page.page.get_by_role("dialog").get_by_role("button", name="Python 3 (ipykernel)").click()
+    await page.state(kernel="idle")
+    await page.run_all()
+    await expect(page.cell(0).locator(".cell-outputs")).to_have_text("42")
+    await page.finished()
+    assert notebooks.read(path)["metadata"]["kernelspec"]["name"] == "python3"
