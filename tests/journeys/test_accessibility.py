@@ -82,6 +82,9 @@ async def test_the_notebook(server: Server, open_page: OpenPage) -> None:
     await page.cell(1).locator(".cm-content").wait_for()
     await page.page.locator(".katex").first.wait_for()
     await nothing_wrong(page.page)
+    # It is dark now: plots are drawn in black on nothing, and need paper.
+    paper = "(image) => getComputedStyle(image).backgroundColor"
+    assert await page.cell(1).locator(".output-image").evaluate(paper) == "rgb(255, 255, 255)"
     await page.cell(1).locator(".cm-content").click()
     await nothing_wrong(page.page, (WIDE,))
     await page.page.keyboard.press("Escape")

@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import Route, expect
 
 from harness import notebooks
-from harness.browser import OpenPage
+from harness.browser import OpenPage, page_url
 from harness.notebook_page import NotebookPage
 from harness.server import Server
 
@@ -38,6 +38,27 @@ async def test_a_file_that_is_no_notebook(name: str, server: Server, open_page: 
         await page.get_by_role("link", name="Download the file").click()
     assert (await (await download.value).path()).read_bytes() == content
     assert path.read_bytes() == content
+
+
+@pytest.mark.expect_console(r"status of 4\d\d|WebSocket connection")
+@pytest.mark.expect_log(r" 4\d\d ")
+async def test_what_is_found_out_after_the_page_was_sent_is_said_all_the_same(server: Server, open_page: OpenPage) -> None:
+    """A file that takes long to be read gets a notebook's page first."""
+    notebooks.write(server.root / "good.ipynb", "1 + 1")
+    (server.root / "slow.ipynb").write_bytes(b"Dear diary")
+    page = await open_page(server, "tree")
+
+    async def answer_too_early(route: Route) -> None:
+        early = await route.fetch(url=f"{server.url}notebooks/good.ipynb")
+        await route.fulfill(response=early, body=(await early.text()).replace("good.ipynb", "slow.ipynb"))
+
+    await page.route("**/notebooks/slow.ipynb", answer_too_early, times=1)
+    await page.goto(page_url(server, "notebooks/slow.ipynb", login=False))
+    await expect(page.get_by_role("heading", name="This notebook cannot be opened")).to_be_visible()
+    await expect(page.get_by_role("main")).to_contain_text("is not JSON")
+    # Somebody mends the file: the page that is open shows it.
+    notebooks.write(server.root / "slow.ipynb", "print('mended')")
+    await expect(page.locator("article[data-cell-id]")).to_contain_text("print('mended')", timeout=90_000)
 
 
 @pytest.mark.expect_log(r"The kernel 'Broken' exited with status 1 while it was starting")
