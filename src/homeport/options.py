@@ -283,6 +283,11 @@ class Settings:
         server_app=("Application.log_level", "ServerApp.log_level"), notebook_app=("NotebookApp.log_level",),
     )  # fmt: skip
 
+    profile: str = _row(
+        "", read_text, "--profile", group="lifecycle", metavar="NAME",
+        help="an IPython profile, as IPython's own notebook server had it: read ipython_notebook_config.py there too, and start IPython's "
+        "kernels with this profile and with that file's settings of IPKernelApp",
+    )  # fmt: skip
     config_file: Path | None = _row(  # noqa: RUF009  # a Path cannot be changed
         None, read_folder, "--config", "-f", group="files", metavar="FILE",
         help="read this configuration file instead of those in Jupyter's configuration folders",
@@ -305,6 +310,10 @@ class Settings:
 def options() -> tuple[Option, ...]:
     """The rows of the table, in the order of :class:`Settings`."""
     return tuple(Option(name=row.name, **row.metadata["option"]) for row in dataclasses.fields(Settings) if "option" in row.metadata)
+
+
+BEFORE_FILES = ("config_file", "profile")
+"""Options that say which configuration files are read; so they count on the command line alone."""
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from homeport.commands import serve
 from homeport.commands.arguments import COMMAND_LINE, class_options
 from homeport.commands.config import describe, generate_config, template
 from homeport.commands.config_files import BadConfiguration, read_configuration, read_keys
+from homeport.commands.names import HOMEPORT, NOTEBOOK, Name
 from homeport.commands.serve import read_command_line
 from homeport.errors import Conflict, NotFound
-from homeport.options import options, resolve
+from homeport.options import BEFORE_FILES, BadOption, options, resolve
 
 
 @pytest.fixture
@@ -123,7 +125,7 @@ def test_the_generated_file_holds_every_option_and_changes_nothing(folder: Path)
     assert generate_config(file, overwrite=False)
     assert read_configuration([folder]).layers == []
     for option in options():
-        assert option.name == "config_file" or f"# c.Homeport.{option.name} = " in template()
+        assert option.name in BEFORE_FILES or f"# c.Homeport.{option.name} = " in template()
     file.write_text("mine")
     with pytest.raises(Conflict):
         generate_config(file, overwrite=False)
@@ -136,3 +138,61 @@ def test_the_description_shows_sources_and_no_secret() -> None:
     text = describe(resolve([layer]))
     assert "very-secret" not in text
     assert "somewhere" in text
+
+
+PROFILE_FILE = """\
+c = get_config()
+# Kernel config
+c.IPKernelApp.pylab = 'inline'  # if you want plotting support always
+c.IPKernelApp.exec_lines = ['a = 1', 'b = 2']
+# Notebook config
+c.NotebookApp.ip = '*'
+c.NotebookApp.open_browser = False
+c.NotebookApp.port = 9999
+"""
+
+
+@pytest.fixture
+def nbserver(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+    made = tmp_path / "ipython" / "profile_nbserver"
+    made.mkdir(parents=True)
+    return made
+
+
+@pytest.mark.parametrize("name", [HOMEPORT, NOTEBOOK])
+def test_a_profiles_file_counts_and_says_how_kernels_start(nbserver: Path, folder: Path, name: Name) -> None:
+    (nbserver / "ipython_notebook_config.py").write_text(PROFILE_FILE)
+    (folder / "jupyter_notebook_config.py").write_text("c.NotebookApp.port = 1\nc.NotebookApp.base_url = 'x'\n")
+    wanted = read_command_line(["--profile=nbserver"], name)
+    assert (wanted.settings.ip, wanted.settings.port, wanted.settings.base_url) == ("", 9999, "/x/")
+    assert wanted.kernel_arguments == (
+        "--profile=nbserver", "--IPKernelApp.pylab=inline", "--IPKernelApp.exec_lines=a = 1", "--IPKernelApp.exec_lines=b = 2",
+    )  # fmt: skip
+    assert wanted.notes == ()
+    without = read_command_line([], name)
+    assert (without.settings.port, without.kernel_arguments) == (1, ())
+
+
+def test_a_profile_that_is_not_there_is_named_with_what_makes_it(nbserver: Path) -> None:
+    with pytest.raises(NotFound, match="'ipython profile create nbservre' makes it"):
+        read_command_line(["--profile=nbservre"])
+    with pytest.raises(BadOption, match="name of an IPython profile"):
+        read_command_line(["--profile=../nbserver"])
+
+
+def test_the_file_for_a_profile_is_written_into_it(nbserver: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = nbserver / "ipython_notebook_config.py"
+    assert serve.run(["--profile=nbserver", "--generate-config"]) == 0
+    assert capsys.readouterr().out == f"Writing default config to: {file}\n"
+    assert "# c.NotebookApp.port = 8888" in file.read_text()
+    assert read_command_line(["--profile=nbserver"]).kernel_arguments == ("--profile=nbserver",)
+    with pytest.raises(Conflict):
+        serve.run(["--profile=nbserver", "--generate-config"])
+
+
+def test_a_file_cannot_say_which_files_are_read(folder: Path) -> None:
+    (folder / "homeport_config.py").write_text("c.Homeport.profile = 'nbserver'\n")
+    wanted = read_command_line([])
+    assert (wanted.settings.profile, len(wanted.notes)) == ("", 1)
+    assert "Homeport.profile counts on the command line only" in wanted.notes[0]

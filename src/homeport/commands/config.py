@@ -10,7 +10,7 @@ from pathlib import Path
 from homeport.commands.arguments import Parser
 from homeport.errors import Conflict
 from homeport.option_values import read_ip
-from homeport.options import GROUPS, Option, Settings, options
+from homeport.options import BEFORE_FILES, GROUPS, Option, Settings, options
 
 
 def make_parser() -> Parser:
@@ -69,7 +69,7 @@ def template(section: str = "Homeport") -> str:
     for group, heading in GROUPS.items():
         lines += ["", "", f"# ---- {heading} " + "-" * (100 - len(heading))]
         for option in options():
-            if option.group == group and option.name != "config_file":
+            if option.group == group and option.name not in BEFORE_FILES:
                 default = str(option.default) if isinstance(option.default, Path) else option.default
                 key = next((key for key in option.config_keys if key.startswith(f"{section}.")), option.config_keys[0])
                 lines += ["", f"# {option.help[:1].upper()}{option.help[1:]}.", f"# c.{key} = {default!r}"]

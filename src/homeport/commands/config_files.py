@@ -13,9 +13,10 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from homeport.commands.profiles import CONFIG_NAME
 from homeport.errors import BadRequest, NotFound
 from homeport.foreign_options import FOREIGN_SECTIONS, WITHOUT_MEANING
-from homeport.options import Layer, Option, options
+from homeport.options import BEFORE_FILES, Layer, Option, options
 
 if TYPE_CHECKING:
     from traitlets.config import Config
@@ -41,14 +42,17 @@ class Configuration:
     """Sentences about keys that count for nothing here."""
     files: Sequence[Path]
     """Every file that was read, the weakest first."""
+    profile: Sequence[tuple[str, object]] = ()
+    """Every ``Section.name`` key of the profile's files, with its value."""
 
 
-def read_configuration(folders: Iterable[Path], only: Path | None = None) -> Configuration:
+def read_configuration(folders: Iterable[Path], only: Path | None = None, profile: Path | None = None) -> Configuration:
     """Read all configuration files.
 
     Args:
         folders: where to look, the strongest first, as ``jupyter_config_path()`` gives them.
         only: the file of ``--config``: read instead of those of :data:`NAMES`.
+        profile: the folder of an IPython profile, whose server file is stronger than those of :data:`NAMES`.
 
     Raises:
         NotFound: ``only`` is not there.
@@ -59,17 +63,25 @@ def read_configuration(folders: Iterable[Path], only: Path | None = None) -> Con
     weakest_first = list(reversed(list(folders)))
     names = (SHARED_NAME,) if only is not None else (SHARED_NAME, *NAMES)
     files = [file for name in names for folder in weakest_first for file in _files_of(folder, name)]
+    of_profile = [] if profile is None else list(_files_of(profile, CONFIG_NAME))
+    files += of_profile
     if only is not None:
         files.append(only)
     layers: list[Layer] = []
     notes: list[str] = []
+    profile_keys: list[tuple[str, object]] = []
     for file in files:
-        layer, about = read_keys(_flat(_load(file)), str(file))
+        keys = list(_flat(_load(file)))
+        profile_keys += keys if file in of_profile else []
+        layer, about = read_keys(keys, str(file))
+        too_late = [name for name in BEFORE_FILES if name in layer.values]
+        about += [f"{file}: Homeport.{name} counts on the command line only, since it says which files are read." for name in too_late]
+        layer = Layer(layer.source, {name: value for name, value in layer.values.items() if name not in too_late})
         # Files in .d folders are put there by packages: nobody can do anything about their keys.
         notes += about if file.parent.suffix != ".d" else []
         if layer.values:
             layers.append(layer)
-    return Configuration(layers, notes, files)
+    return Configuration(layers, notes, files, profile_keys)
 
 
 def read_file(file: Path) -> Layer:

@@ -38,13 +38,14 @@ from homeport.commands.ending import (
     shut_down,
 )
 from homeport.commands.listening import as_public, can_ask_for_password, certificate_maker, check_exposure, describe_certificate
-from homeport.commands.names import HOMEPORT, Name
+from homeport.commands.names import HOMEPORT, NOTEBOOK, Name
 from homeport.commands.password import set_password
 from homeport.commands.password_files import reread, with_password_file
+from homeport.commands.profiles import CONFIG_NAME, kernel_arguments, profile_folder
 from homeport.commands.question import can_ask
 from homeport.commands.reaper import stay_behind_as_init
 from homeport.errors import Forbidden, NotFound, SupervisorUnavailable
-from homeport.options import BadOption, Layer, Settings, environment_layers, options, resolve
+from homeport.options import BEFORE_FILES, BadOption, Layer, Settings, environment_layers, options, resolve
 
 if TYPE_CHECKING:
     from homeport.documents.registry import Documents
@@ -72,6 +73,8 @@ class Wanted:
     """Sentences about configuration that counts for nothing."""
     files: tuple[Path, ...] = ()
     """The configuration files that were read, the weakest first."""
+    kernel_arguments: tuple[str, ...] = ()
+    """What IPython's kernels are started with, beside what their kernelspec says."""
     generate_config: bool = False
     yes: bool = False
     name: Name = HOMEPORT
@@ -119,8 +122,10 @@ def read_command_line(arguments: Sequence[str], name: Name = HOMEPORT) -> Wanted
     # A flag of its own says more than a Section.name key, as it does in Jupyter.
     traits, about = read_keys(keys, COMMAND_LINE)
     asked = Layer(COMMAND_LINE, {**traits.values, **layer(given, options()).values})
-    only = resolve([Layer(COMMAND_LINE, {name: value for name, value in asked.values.items() if name == "config_file"})]).config_file
-    configuration = read_configuration(map(Path, jupyter_config_path()), only)
+    # These two say which files are read, so they count on the command line alone.
+    reading = resolve([Layer(COMMAND_LINE, {name: asked.values[name] for name in BEFORE_FILES if name in asked.values})])
+    profile = profile_folder(reading.profile, os.environ) if reading.profile else None
+    configuration = read_configuration(map(Path, jupyter_config_path()), reading.config_file, profile)
     layers = [Layer(name.program, name.defaults), *configuration.layers, *environment_layers(os.environ), asked]
     page = ""
     if given.folder is not None:
@@ -135,6 +140,7 @@ def read_command_line(arguments: Sequence[str], name: Name = HOMEPORT) -> Wanted
         given.welcome,
         notes=(*configuration.notes, *about),
         files=tuple(configuration.files),
+        kernel_arguments=tuple(kernel_arguments(reading.profile, configuration.profile)) if profile else (),
         generate_config=given.generate_config,
         yes=given.yes,
         name=name,
@@ -198,8 +204,13 @@ def _generate_config(wanted: Wanted) -> int:
     from homeport.commands.config import generate_config
     from homeport.folders import Folders
 
-    file = wanted.settings.config_file or Folders.from_environment().config / f"{wanted.name.config_name}.py"
-    return 0 if generate_config(file, wanted.name.section, overwrite=wanted.yes) else 1
+    settings = wanted.settings
+    if settings.profile and settings.config_file is None:
+        # What else somebody comes from who has such a profile: the names that its guides use.
+        file, section = profile_folder(settings.profile, os.environ) / f"{CONFIG_NAME}.py", NOTEBOOK.section
+    else:
+        file, section = settings.config_file or Folders.from_environment().config / f"{wanted.name.config_name}.py", wanted.name.section
+    return 0 if generate_config(file, section, overwrite=wanted.yes) else 1
 
 
 def refuse_root(settings: Settings) -> None:
@@ -243,7 +254,7 @@ class _Built:
 
 
 async def _serve(wanted: Wanted, folders: Folders, container: bool) -> int:
-    built = await _build(wanted.settings, folders)
+    built = await _build(wanted.settings, folders, wanted.kernel_arguments)
     ending = _Ending(built, container)
     ending.watch_signals()
     helpers: list[asyncio.Task[None]] = []
@@ -268,7 +279,7 @@ async def _serve(wanted: Wanted, folders: Folders, container: bool) -> int:
     return 0
 
 
-async def _build(settings: Settings, folders: Folders) -> _Built:
+async def _build(settings: Settings, folders: Folders, kernel_arguments: Sequence[str]) -> _Built:
     from homeport.auth.access import Access
     from homeport.documents.limits import Limits
     from homeport.documents.registry import Documents
@@ -279,7 +290,7 @@ async def _build(settings: Settings, folders: Folders) -> _Built:
     from homeport.web.server import Server
 
     store = FileStore(settings.root_dir, private=folders.own)
-    supervisor = SupervisorClient(folders)
+    supervisor = SupervisorClient(folders, ipython_arguments=kernel_arguments)
     sessions = Sessions(folders, supervisor, settings.root_dir)
     limits = Limits(
         stream=settings.stream_limit,

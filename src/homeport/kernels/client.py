@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import logging
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final, Literal, cast
 
@@ -73,12 +73,14 @@ class SupervisorClient:
     Args:
         launch: start a supervisor when none runs; otherwise that is an error at first, and waited for later.
         linger: seconds that a supervisor launched by us stays without kernels and servers.
+        ipython_arguments: what is added to the command line of IPython's kernels that are started through this client.
     """
 
-    def __init__(self, folders: Folders, *, launch: bool = True, linger: float = 60.0) -> None:
+    def __init__(self, folders: Folders, *, launch: bool = True, linger: float = 60.0, ipython_arguments: Sequence[str] = ()) -> None:
         self._folders = folders
         self._launch = launch
         self._linger = linger
+        self._ipython_arguments = tuple(ipython_arguments)
         self._link: Link | None = None
         self._kernels: dict[str, KernelInfo] = {}
         self._subscribers: dict[object, Subscriber] = {}
@@ -169,7 +171,7 @@ class SupervisorClient:
             KernelFailed: it died at start; ``data`` has ``reason`` and ``stderr``.
         """
         chosen = kernel_id or str(uuid.uuid4())
-        return await self._kernel_call(lambda call: wire.Start(call, chosen, name, cwd, dict(env)))
+        return await self._kernel_call(lambda call: wire.Start(call, chosen, name, cwd, dict(env), list(self._ipython_arguments)))
 
     async def interrupt(self, kernel_id: str) -> None:
         """Interrupt what the kernel runs. Raises KernelGone; SupervisorUnavailable if the link broke and it may have happened or not."""

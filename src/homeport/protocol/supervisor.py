@@ -180,6 +180,8 @@ class Start(msgspec.Struct, array_like=True, tag=13, frozen=True):
     name: str
     cwd: str
     env: dict[str, str]
+    ipython_arguments: list[str] = []
+    """Added to the command line, if it is one of IPython's kernels."""
 
 
 class Interrupt(msgspec.Struct, array_like=True, tag=14, frozen=True):

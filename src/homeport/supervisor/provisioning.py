@@ -57,6 +57,7 @@ class Launch(msgspec.Struct, frozen=True):
     cwd: str
     env: dict[str, str]
     origin: Origin
+    ipython_arguments: list[str] = []
 
 
 class Launched(msgspec.Struct, frozen=True):
@@ -88,7 +89,7 @@ class _KernelManager(Protocol):
 
     provisioner: _Provisioner | None
 
-    async def start_kernel(self, *, env: dict[str, str], cwd: str) -> None: ...
+    async def start_kernel(self, *, env: dict[str, str], cwd: str, extra_arguments: list[str] = ...) -> None: ...
     def get_connection_info(self) -> dict[str, object]: ...
 
 
@@ -244,10 +245,16 @@ async def _launch_local(
 
     provisioner = LocalKernel(kernel_spec=spec, kernel_id=kernel_id)
     arguments = await provisioner.pre_launch(env=environment, cwd=request.cwd)
-    command = _format(spec.argv, connection_file, spec.resource_dir, request.origin)
+    command = _format([*spec.argv, *_more_arguments(spec, request)], connection_file, spec.resource_dir, request.origin)
     arguments.pop("cmd", None)
     await provisioner.launch_kernel(command, **arguments)
     return cast("subprocess.Popen[bytes]", cast(object, provisioner.process))  # pyright: ignore[reportUnknownMemberType]
+
+
+def _more_arguments(spec: KernelSpec, request: Launch) -> Sequence[str]:
+    """Other kernels do not know IPython's arguments, and would not start with them."""
+    is_ipython = any(word in ("ipykernel", "ipykernel_launcher") for word in cast("Sequence[str]", spec.argv))
+    return request.ipython_arguments if is_ipython else ()
 
 
 def _format(argv: Sequence[str], connection_file: Path, resource_dir: str, origin: Origin) -> list[str]:
@@ -264,7 +271,9 @@ async def _launch_foreign(
     spec: KernelSpec, request: Launch, kernel_id: str, environment: dict[str, str], connection_file: Path
 ) -> tuple[Launched, ForeignKernel]:
     manager = _manager(request, kernel_id, connection_file)
-    await manager.start_kernel(env=environment, cwd=request.cwd)
+    more = list(_more_arguments(spec, request))
+    # Not every provisioner knows the word, so it is said only when there is something to say.
+    await manager.start_kernel(env=environment, cwd=request.cwd, **({"extra_arguments": more} if more else {}))
     assert manager.provisioner is not None
     info = json.loads(json.dumps(await manager.provisioner.get_provisioner_info(), default=_text))
     launched = Launched(_as_connection(manager), None, spec.interrupt_mode, spec.display_name, spec.language, info)

@@ -437,7 +437,7 @@ class Supervisor:
         if kernel_id not in self._kernels:
             if not os.path.isdir(request.cwd):
                 raise NotFound(f"The kernel cannot be started in {request.cwd}: there is no such folder", cwd=request.cwd)
-            launch = Launch(request.name, request.cwd, request.env, origin)
+            launch = Launch(request.name, request.cwd, request.env, origin, request.ipython_arguments)
             kernel = Kernel(self._places, self._context, Saved(kernel_id, launch, 1, time.time()), self._kernel_changed)
             self._kernels[kernel_id] = kernel
             self._starting[kernel_id] = asyncio.create_task(self._start_new(kernel))
