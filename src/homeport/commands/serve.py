@@ -19,13 +19,15 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from homeport import __version__
-from homeport.commands import COMMANDS
+from homeport.commands import COMMANDS, daemon
 from homeport.commands.arguments import COMMAND_LINE, Parser, add_options, class_options, layer
+from homeport.commands.daemon import fixed_port
 from homeport.commands.ending import (
     Answer,
     Kernels,
@@ -75,6 +77,7 @@ class Wanted:
     """The configuration files that were read, the weakest first."""
     kernel_arguments: tuple[str, ...] = ()
     """What IPython's kernels are started with, beside what their kernelspec says."""
+    daemon: bool = False
     generate_config: bool = False
     yes: bool = False
     name: Name = HOMEPORT
@@ -93,6 +96,11 @@ def make_parser(name: Name = HOMEPORT) -> Parser:
     parser.usage = f"{name.program} [FOLDER] [options]\n       {name.program} COMMAND [options]"
     parser.add_argument("folder", nargs="?", metavar="FOLDER", help="the folder to serve, or one notebook; the current folder by default")
     parser.add_argument("--welcome", action="store_true", help="put a notebook into the folder that shows what Homeport does")
+    parser.add_argument(
+        "--daemon",
+        action="store_true",
+        help="serve in the background, with a log file; returns when the server answers; 'homeport stop' ends it",
+    )
     parser.add_argument("-V", "--version", action="version", version=f"homeport {__version__}", help="show the version and leave")
     parser.add_argument(
         "--generate-config", action="store_true", help="write a configuration file with every option commented out, and leave"
@@ -132,12 +140,15 @@ def read_command_line(arguments: Sequence[str], name: Name = HOMEPORT) -> Wanted
         folder, page = _folder_and_page(given.folder, asked)
         layers.append(Layer(COMMAND_LINE, {"root_dir": folder}))
     settings = with_password_file(resolve(layers))
+    if given.daemon:
+        settings = fixed_port(settings)
     if not settings.root_dir.is_dir():
         raise NotFound(f"There is no folder {settings.root_dir}.")
     return Wanted(
         settings,
         page,
         given.welcome,
+        daemon=given.daemon,
         notes=(*configuration.notes, *about),
         files=tuple(configuration.files),
         kernel_arguments=tuple(kernel_arguments(reading.profile, configuration.profile)) if profile else (),
@@ -197,7 +208,10 @@ def run(arguments: Sequence[str], name: Name = HOMEPORT) -> int:
         wanted = replace(wanted, page=NAME)
     elif offer_welcome(root, memory=folders.state / "welcome-refused"):
         wanted = replace(wanted, page=NAME)
-    return _run_loop(wanted, folders, container)
+    if wanted.daemon:
+        serve = partial(_run_loop, wanted, folders, container)
+        return daemon.start(folders, wanted.settings, container=container, serve=serve)
+    return _run_loop(wanted, folders, container, say)
 
 
 def _generate_config(wanted: Wanted) -> int:
@@ -221,7 +235,7 @@ def refuse_root(settings: Settings) -> None:
         )
 
 
-def _run_loop(wanted: Wanted, folders: Folders, container: bool) -> int:
+def _run_loop(wanted: Wanted, folders: Folders, container: bool, tell: Callable[[str], None]) -> int:
     from homeport.commands.log import set_up_log
 
     set_up_log(wanted.settings.log_level)
@@ -232,7 +246,7 @@ def _run_loop(wanted: Wanted, folders: Folders, container: bool) -> int:
     except ImportError:  # a platform without it
         factory = None
     with asyncio.Runner(loop_factory=factory) as runner:
-        return runner.run(_serve(wanted, folders, container))
+        return runner.run(_serve(wanted, folders, container, tell))
 
 
 def say(text: str) -> None:
@@ -253,7 +267,8 @@ class _Built:
     server: Server
 
 
-async def _serve(wanted: Wanted, folders: Folders, container: bool) -> int:
+async def _serve(wanted: Wanted, folders: Folders, container: bool, tell: Callable[[str], None]) -> int:
+    """Serve until the end; ``tell`` gets what there is to say once the server answers, a link that lets in among it."""
     built = await _build(wanted.settings, folders, wanted.kernel_arguments)
     ending = _Ending(built, container)
     ending.watch_signals()
@@ -262,7 +277,7 @@ async def _serve(wanted: Wanted, folders: Folders, container: bool) -> int:
         await built.server.start(ending.stop_for)
         # What was imported stays: a collection that looks through all of it would hold the event loop for 20 to 60 ms.
         gc.freeze()
-        _announce(wanted, built.server)
+        tell(_announcement(wanted, built))
         reaching = asyncio.create_task(built.supervisor.start(patient=True))
         helpers.append(asyncio.create_task(_go_on_with_kernels(built, reaching)))
         helpers.append(asyncio.create_task(_open_browser(wanted, built)))
@@ -324,22 +339,25 @@ async def _go_on_with_kernels(built: _Built, reaching: asyncio.Task[None]) -> No
         say(f"Still running from before: {len(mine)} kernel{'' if len(mine) == 1 else 's'}.")
 
 
-def _announce(wanted: Wanted, server: Server) -> None:
+def _announcement(wanted: Wanted, built: _Built) -> str:
+    server, settings = built.server, wanted.settings
     url, *others = server.urls
-    say(f"Homeport {__version__} serves {wanted.settings.root_dir}\n")
     # A token that somebody chose is known to them, and has no business in a log; nor has one that nobody needs.
-    own_token = wanted.settings.given("token") and bool(wanted.settings.token)
-    how = "   (with your password)" if wanted.settings.password else "   (with the token that you set)" if own_token else ""
-    say(f"    {url if how else server.link}{how}")
-    for other in others:
-        say(f"    {other}")
-    say("")
+    own_token = settings.given("token") and bool(settings.token)
+    how = "   (with your password)" if settings.password else "   (with the token that you set)" if own_token else ""
+    lines = [f"Homeport {__version__} serves {settings.root_dir}\n", f"    {url if how else server.link}{how}"]
+    lines += [*(f"    {other}" for other in others), ""]
     if server.certificate is not None:
-        say(describe_certificate(server.certificate, wanted.settings) + "\n")
+        lines.append(describe_certificate(server.certificate, settings) + "\n")
     hint = tunnel_hint(os.environ, url, socket.gethostname(), getpass.getuser)
     if hint:
-        say(hint)
-    say("Ctrl-C stops the server. What runs in kernels runs on, and is here again at the next start.")
+        lines.append(hint)
+    ends = "Ctrl-C stops the server."
+    if wanted.daemon:
+        log_file = daemon.log_file(built.folders, settings.port)
+        ends = f"It runs in the background, with its log in {log_file}.\n'homeport stop {server.port}' stops the server."
+    lines.append(f"{ends} What runs in kernels runs on, and is here again at the next start.")
+    return "\n".join(lines)
 
 
 def tunnel_hint(environment: Mapping[str, str], url: str, host: str, user: Callable[[], str]) -> str:
