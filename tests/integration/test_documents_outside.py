@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
@@ -12,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pycrdt import Text
 
 from harness import notebooks
 from harness.document_client import DocumentClient, OpenDocument
+from harness.edge import serving
 from harness.server import Server
 
 
@@ -191,6 +194,34 @@ async def test_a_deleted_or_moved_file_is_said_and_saved_again(server: Server, o
     await page.until(lambda: page.state["save"]["state"] == "failed", "the loss of the folder")
     await page.operate("save")
     assert file.read_bytes() == data
+
+
+async def test_a_save_that_a_rename_overtook_is_made_again_without_another_change(home: Path) -> None:
+    async with serving(home) as edge:
+        notebooks.write(edge.root / "a.ipynb", "a = 1")
+        document = await edge.parts.documents.open("a.ipynb")
+        write, begun, renamed, written = edge.parts.store.write, asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+        async def overtaken(path: str, *args: Any, **more: Any) -> str:
+            begun.set()
+            await renamed.wait()
+            digest = await write(path, *args, **more)
+            written.set()
+            return digest
+
+        edge.parts.store.write = overtaken
+        cell = document.room.find_cell(document.room.cell_ids()[0])
+        assert cell is not None
+        source = cell.get("source")
+        assert isinstance(source, Text)
+        with document.room.transaction("test"):
+            source += "1"
+        await asyncio.wait_for(begun.wait(), 30)
+        await edge.json("api/contents/a.ipynb", "PATCH", {"path": "b.ipynb"})
+        renamed.set()
+        await asyncio.wait_for(written.wait(), 30)
+        assert sources(edge.root / "b.ipynb") == ["a = 11"]
+        assert not (edge.root / "a.ipynb").exists()
 
 
 @pytest.mark.expect_log("no notebook; it is left alone|is not saved|a copy of the old file was kept")

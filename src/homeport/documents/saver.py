@@ -342,6 +342,9 @@ class Saver:
                 elif self._gone or isinstance(self._error, InvalidNotebook):
                     self._gone, self._error = False, None
                     self._show("saved" if self._dirty_since is None else "unsaved")
+                if self._dirty_since is not None:
+                    # What was changed while it could not be saved: nothing else may come that would save it.
+                    self._schedule()
                 await self._note_mark()
             except NotFound:
                 self._gone = True
