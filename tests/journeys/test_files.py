@@ -106,10 +106,10 @@ async def test_which_notebooks_have_a_kernel_is_shown_and_it_can_be_shut_down(se
 
 
 async def test_the_welcoming_notebook_runs_to_its_end(make_server: MakeServer, open_page: OpenPage) -> None:
-    server = make_server(options=("--welcome",))
+    server = make_server()
     await server.start()
     files = await open_page(server, "tree")
-    await files.get_by_role("link", name="Welcome to Homeport.ipynb").click()
+    await files.get_by_role("button", name="Open a notebook that shows what Homeport does").click()
     await files.wait_for_url("**/notebooks/**")
     page = await NotebookPage(files).loaded()
     # Its minute of work is shortened to some seconds.

@@ -13,7 +13,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from homeport.commands import browser, kernels, welcome
+from homeport.commands import browser, kernels, question, welcome
 from homeport.commands.list import run as run_list
 from homeport.commands.log import OneLine
 from homeport.commands.running import RunningServer, running_servers
@@ -145,15 +145,17 @@ def test_the_offer_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     asked: list[str] = []
     monkeypatch.setattr(welcome, "can_ask", lambda: True)
 
-    def answer(question: str) -> str:
-        asked.append(question)
-        return "n"
+    answers: list[bool | None] = [None, False, True]
 
-    monkeypatch.setattr("builtins.input", answer)
+    async def answer(place: Path) -> bool | None:
+        asked.append(str(place))
+        return answers.pop(0)
+
+    monkeypatch.setattr(welcome, "ask_for_welcome", answer)
+    assert welcome.offer_welcome(folder, memory=memory) is None  # no answer came: the question may be asked again
     assert welcome.offer_welcome(folder, memory=memory) is None
     assert welcome.offer_welcome(folder, memory=memory) is None
-    assert len(asked) == 1
-    monkeypatch.setattr("builtins.input", lambda _: "y")
+    assert len(asked) == 2
     memory.unlink()
     assert welcome.offer_welcome(folder, memory=memory) == folder / welcome.NAME
 
@@ -191,3 +193,17 @@ def test_shown_sizes_and_paths(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [kernels.show_memory(size) for size in (0, 310_000_000, 1_400_000_000)] == ["", "310 MB", "1.4 GB"]
     assert kernels.shorten_home("/home/ann/x.ipynb") == "~/x.ipynb"
     assert kernels.shorten_home("/home/anna/x.ipynb") == "/home/anna/x.ipynb"
+
+
+@pytest.mark.parametrize(("typed", "wanted"), [(b"\n", True), (b"y\n", True), (b"no\n", False), (b"", None)])
+async def test_enter_alone_is_yes_and_silence_is_no_answer(
+    typed: bytes, wanted: bool | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(question, "QUESTION_TIMEOUT", 10.0 if typed else 0.05)
+    reading, writing = os.pipe()
+    with os.fdopen(reading) as terminal, os.fdopen(writing, "wb") as person:
+        monkeypatch.setattr("sys.stdin", terminal)
+        person.write(typed)
+        person.flush()
+        assert await welcome.ask_for_welcome(tmp_path) is wanted
+    assert ("homeport --welcome" in capsys.readouterr().out) is (wanted is None)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
-import shutil
-from importlib.resources import as_file, files
+import sys
 from itertools import islice
 from pathlib import Path
 
-from homeport.commands.question import can_ask
+from homeport.commands.question import Question, can_ask
 from homeport.errors import Conflict, StoreFailed
+from homeport.stores.welcome import NAME, welcome_notebook
 
-NAME = "Welcome to Homeport.ipynb"
 _LOOK_AT = 5000
 
 
@@ -35,14 +35,13 @@ def put_welcome(folder: Path) -> Path:
         StoreFailed: it cannot be written.
     """
     target = folder / NAME
-    with as_file(files("homeport") / "sample" / NAME) as source:
-        try:
-            with open(source, "rb") as reading, open(target, "xb") as writing:
-                shutil.copyfileobj(reading, writing)
-        except FileExistsError:
-            raise Conflict(f"'{NAME}' is there already.", path=NAME) from None
-        except OSError as error:
-            raise StoreFailed(f"'{NAME}' cannot be written: {error.strerror}.", path=NAME) from None
+    try:
+        with open(target, "xb") as file:
+            file.write(welcome_notebook())
+    except FileExistsError:
+        raise Conflict(f"'{NAME}' is there already.", path=NAME) from None
+    except OSError as error:
+        raise StoreFailed(f"'{NAME}' cannot be written: {error.strerror}.", path=NAME) from None
     return target
 
 
@@ -59,15 +58,31 @@ def offer_welcome(folder: Path, *, memory: Path) -> Path | None:
     try:
         if not can_ask() or has_notebook(folder) or not os.access(folder, os.W_OK) or str(folder) in _refused(memory):
             return None
-        answer = input(f"There is no notebook in {folder}. Put one there that shows what Homeport does? [y/N] ").strip().lower()
-    except (EOFError, OSError):
+        answer = asyncio.run(ask_for_welcome(folder))
+    except OSError:
         return None
-    if answer in ("y", "yes"):
+    if answer is None:
+        return None
+    if answer:
         return put_welcome(folder)
     memory.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with open(memory, "a", encoding="utf-8", errors="surrogateescape") as file:
         file.write(f"{folder}\n")
     return None
+
+
+async def ask_for_welcome(folder: Path) -> bool | None:
+    """Yes, no, or None when no answer comes within some seconds: a server is not to wait for somebody who looks elsewhere."""
+    later = "the server starts without it; 'homeport --welcome' puts it there later."
+    question = Question[bool | None](
+        _write, {"": True, "y": True, "n": False}, words={"yes": "y", "no": "n"}, gone=None, silence=(None, later)
+    )
+    return await question.ask(f"There is no notebook in {folder}. Put one there that shows what Homeport does? [Y/n] ")
+
+
+def _write(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
 
 
 def _refused(memory: Path) -> list[str]:

@@ -45,6 +45,8 @@ class NewContents(msgspec.Struct):
     type: ContentsType | None = None
     ext: str = ""
     copy_from: str | None = None
+    welcome: bool = False
+    """The notebook that shows what Homeport does."""
 
 
 class SaveContents(msgspec.Struct):

@@ -24,6 +24,8 @@ from homeport.core import paths
 from homeport.errors import BadRequest, Conflict, Forbidden, NotFound, TooLarge
 from homeport.protocol.rest import CheckpointModel, ContentsFormat, ContentsModel, NewContents, RenameContents, timestamp
 from homeport.stores.base import Stat
+from homeport.stores.welcome import NAME as WELCOME
+from homeport.stores.welcome import welcome_notebook
 from homeport.web import notebook_json
 from homeport.web.base import Handler
 from homeport.web.gate import Rules
@@ -227,13 +229,16 @@ class Contents(ContentsHandler):
     # ---- writing ----
 
     async def post(self, path: str | None = None) -> None:
-        """POST: something new in a folder: untitled, or a copy of a file."""
+        """POST: something new in a folder: untitled, a copy of a file, or the welcoming notebook."""
         folder = served(path or "")
         stat = await self.parts.store.stat(folder)
         if stat.type != "directory":
             raise BadRequest(f"“{folder}” is not a folder.", path=folder)
         body = await self._body(NewContents)
-        new = await self._copy(folder, body.copy_from) if body.copy_from else await self._untitled(folder, body)
+        if body.welcome:
+            new = await self._welcome(folder)
+        else:
+            new = await self._copy(folder, body.copy_from) if body.copy_from else await self._untitled(folder, body)
         await self._created(await self.model(new))
 
     async def _created(self, model: ContentsModel) -> None:
@@ -254,6 +259,14 @@ class Contents(ContentsHandler):
                     await self.parts.store.write(path, _EMPTY_NOTEBOOK if kind == "notebook" else b"", create_only=True)
                 return path
         raise Conflict(f"“{folder}” is full of things called {_UNTITLED[kind]}.", path=folder)
+
+    async def _welcome(self, folder: str) -> str:
+        notebook = await asyncio.to_thread(welcome_notebook)
+        async for path in self._free(folder, WELCOME.removesuffix(".ipynb"), ".ipynb", " "):
+            with contextlib.suppress(Conflict):
+                await self.parts.store.write(path, notebook, create_only=True)
+                return path
+        raise Conflict(f"“{folder}” is full of welcoming notebooks.", path=folder)
 
     async def _copy(self, folder: str, source: str) -> str:
         source = self.served_to_caller(source)

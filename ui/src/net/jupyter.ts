@@ -84,6 +84,9 @@ export function jupyter(rest: Rest) {
       });
     },
 
+    /** The notebook that shows what Homeport does. */
+    createWelcome: (folder: string) => rest.send<Entry>("POST", contents(folder), { type: "notebook", welcome: true }),
+
     duplicate: (entry: Entry) => rest.send<Entry>("POST", contents(parentOf(entry.path)), { copy_from: entry.path }),
     rename: (path: string, to: string) => rest.send<Entry>("PATCH", contents(path), { path: to }),
     /** Moves to the trash. */

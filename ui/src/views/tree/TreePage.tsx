@@ -193,6 +193,10 @@ function Breadcrumbs({ folder, places, go }: Omit<FilesProps, "uploads">): JSX.E
 }
 
 function EmptyFolder({ folder, uploads, places }: Omit<FilesProps, "go">): JSX.Element {
+  const welcome = async () => {
+    const path = await folder.createWelcome();
+    if (path !== null) location.assign(places.notebook(path));
+  };
   return (
     <div class="empty">
       <h2>This folder is empty</h2>
@@ -202,6 +206,8 @@ function EmptyFolder({ folder, uploads, places }: Omit<FilesProps, "go">): JSX.E
         <NewFolderButton folder={folder} />
         <UploadButton uploads={uploads} />
       </div>
+      <p>New here?</p>
+      <Button onClick={() => void welcome()}>Open a notebook that shows what Homeport does</Button>
     </div>
   );
 }

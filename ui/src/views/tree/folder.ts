@@ -178,6 +178,12 @@ export class Folder {
     return entry?.path ?? null;
   }
 
+  /** Puts the notebook here that shows what Homeport does. @returns its path, or null when that failed. */
+  async createWelcome(): Promise<string | null> {
+    const entry = await this.#try("The notebook could not be made", () => this.#jupyter.createWelcome(this.path.value));
+    return entry?.path ?? null;
+  }
+
   /** Makes a folder of this name. */
   async createFolder(name: string): Promise<void> {
     await this.#try("The folder could not be made", async () => {
