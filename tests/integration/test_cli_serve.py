@@ -157,6 +157,16 @@ async def test_stop_with_kernels_leaves_those_of_other_servers(make_server: Make
     assert await asyncio.to_thread(kernels_shown) == [stays[:8]]
 
 
+async def test_kernels_that_run_on_can_be_stopped_without_a_server(make_server: MakeServer) -> None:
+    server = make_server()
+    await server.start()
+    await start_kernel(server)
+    await server.kill(signal.SIGTERM)
+    stopped = await asyncio.to_thread(homeport, "stop", "--kernels")
+    assert (stopped.returncode, stopped.stdout) == (0, "No server is running; shut down 1 kernel.\n")
+    assert await asyncio.to_thread(kernels_shown) == []
+
+
 # -- signals --
 
 

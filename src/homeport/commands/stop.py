@@ -32,7 +32,11 @@ def make_parser() -> Parser:
         "and is there again when a server is started on the same folder.",
     )
     parser.add_argument("port", nargs="?", type=int, metavar="PORT", help="the server's port; not needed when only one runs")
-    parser.add_argument("--kernels", action="store_true", help="shut its kernels down as well")
+    parser.add_argument(
+        "--kernels",
+        action="store_true",
+        help="shut its kernels down as well; when no server is running, all kernels that run on from before",
+    )
     return parser
 
 
@@ -70,14 +74,23 @@ def run(arguments: Sequence[str]) -> int:
 
     folders = Folders.from_environment()
     servers = running_servers(folders.runtime)
-    server = choose([each for each in servers if each.is_homeport] if given.port is None else servers, given.port)
+    ours = [each for each in servers if each.is_homeport]
+    if given.kernels and given.port is None and not ours:
+        count = asyncio.run(_shut_all_down(folders))
+        print("No server is running; " + (f"shut down {_kernels(count)}." if count else "nor is a kernel."))
+        return 0
+    server = choose(ours if given.port is None else servers, given.port)
     _end(server)
     print(f"Stopped the server on port {server.port} ({server.root_dir}).")
     if given.kernels:
         alone = all(each.pid == server.pid or not each.is_homeport for each in servers)
         count = asyncio.run(_shut_kernels_down(folders, server, every=alone))
-        print(f"Shut down {count} kernel{'' if count == 1 else 's'}." if count else "No kernel of it was running.")
+        print(f"Shut down {_kernels(count)}." if count else "No kernel of it was running.")
     return 0
+
+
+def _kernels(count: int) -> str:
+    return f"{count} kernel{'' if count == 1 else 's'}"
 
 
 def _end(server: RunningServer) -> None:
@@ -105,6 +118,19 @@ def _wait_for(process: psutil.Process) -> None:
         if time.monotonic() > deadline:
             raise psutil.TimeoutExpired(_PATIENCE, process.pid)
         time.sleep(0.02)
+
+
+async def _shut_all_down(folders: Folders) -> int:
+    """No server is left, so the kernels are nobody else's."""
+    from homeport.commands.ending import shut_down
+    from homeport.commands.reach import the_supervisor
+
+    async with the_supervisor(folders) as supervisor:
+        if supervisor is None:
+            return 0
+        alive = [info for info in supervisor.kernels.values() if info.state != "dead"]
+        await shut_down(supervisor, alive)
+        return len(alive)
 
 
 async def _shut_kernels_down(folders: Folders, server: RunningServer, *, every: bool) -> int:
