@@ -97,7 +97,7 @@ async def test_which_notebooks_have_a_kernel_is_shown_and_it_can_be_shut_down(se
     await page.run_all()
     await page.state(kernel="busy", seconds=60)
     files = await open_page(server, "tree", context=page.page.context)
-    await expect(files.get_by_role("row", name="long.ipynb")).to_contain_text("Busy")
+    await expect(files.get_by_role("row", name="long.ipynb")).to_contain_text("Running")
     await files.get_by_role("link", name="Running").click()
     await files.get_by_role("button", name="Shut down").first.click()
     await files.get_by_role("dialog").get_by_role("button", name="Shut down kernel").click()

@@ -108,10 +108,9 @@ class Page(Handler):
         base = self.base_url
         links = {f"{base}tree": "Open the files"}
         if problem.code in ("forbidden", "invalid_notebook", "too_large", "locked", "store_failed") and path:
-            links = {
-                f"{base}files/{quote(path)}?download=1": "Download the file",
-                f"{base}tree/{quote(paths.parent(path))}": "Open its folder",
-            }
+            links = {f"{base}tree/{quote(paths.parent(path))}": "Open its folder"}
+            if problem.code != "forbidden" or problem.data.get("download"):  # what may not be read cannot be downloaded
+                links = {f"{base}files/{quote(path)}?download=1": "Download the file", **links}
         error = {**body_of(problem), "status": problem.status, "links": [{"url": url, "text": text} for url, text in links.items()]}
         plain = shell.problem_text(status=problem.status, message=problem.message, links=links)
         self.render_page("error", title="Homeport: " + problem.message[:80], path=path, config={"error": error}, plain=plain)
@@ -165,7 +164,8 @@ class NotebookPage(Page):
         """GET."""
         path = served(path)
         if not self.parts.auth.authorizer.permits(self.who, "execute", "documents", path):
-            raise Forbidden("What you logged in with lets you read or change files, not run notebooks; you can download this one.")
+            message = "What you logged in with lets you read or change files, not run notebooks; you can download this one."
+            raise Forbidden(message, download=True)
         stat: Stat = await self.parts.store.stat(path)
         if stat.type == "directory":
             self.redirect(f"{self.base_url}tree/{quote(path)}")

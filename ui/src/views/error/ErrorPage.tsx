@@ -54,8 +54,8 @@ export function ErrorPage({ config }: { config: PageConfig }): JSX.Element {
           <Icon icon={missing ? BrokenIcon : WarningIcon} size={40} />
         </div>
         <h1>{title}</h1>
-        {config.path && <p class="error-path">{config.path}</p>}
         <p class="error-message">{error?.message ?? "The server did not say what."}</p>
+        {config.path && !error?.message.includes(config.path) && <p class="error-path">{config.path}</p>}
         <p class="error-advice">{advice}</p>
         <div class="error-ways">
           {ways.map(({ url, text }, index) => (

@@ -331,8 +331,8 @@ function IconSheet(): JSX.Element {
 }
 
 const STATES: Readonly<Record<string, string>> = {
-  idle: "Running",
-  busy: "Busy",
+  idle: "Kernel idle",
+  busy: "Running",
   starting: "Starting",
   restarting: "Restarting",
   dead: "Kernel died",
