@@ -116,7 +116,7 @@ class Door:
         self._http = http
         self._certificate = certificate
         self._fallback = f"{name}:{port}"
-        self._plain = HTTPServer(self._send_to_https, max_header_size=64 * 1024, idle_connection_timeout=_PATIENCE)
+        self._plain = HTTPServer(self._send_to_https, max_header_size=64 * 1024, idle_connection_timeout=_PATIENCE, no_keep_alive=True)
         self._closing: list[Callable[[], None]] = []
         self._silent: dict[socket.socket, asyncio.TimerHandle] = {}
         _quiet_handshakes()
