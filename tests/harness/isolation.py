@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -19,6 +20,9 @@ from harness import processes
 
 REAL_HOME = os.environ.get("HOME", "")
 """The home folder of whoever runs the tests: for tools that keep a cache (npm, pyright), never for Homeport."""
+
+# Under nohup SIGHUP is ignored, and children inherit that: a server would rightly outlive its terminal, and the tests would not test that.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 _LEAVING = 8.0
 """Seconds that a test's processes have to be gone after its end."""
