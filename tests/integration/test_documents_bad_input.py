@@ -106,6 +106,10 @@ async def test_strange_paths(server: Server, tmp_path: Path) -> None:
         if answer.status_code != status or words not in answer.json()["message"]:
             wrong.append(f"{address}: {answer.status_code} {answer.text[:300]}")
     assert not wrong, "\n".join(wrong)
+    # A page offers no download of what is not served, and the folder that the link lies in.
+    page = await rest(server, "GET", "notebooks/out.ipynb", ok=False, headers={"Accept": "text/html"})
+    assert "Open its folder" in page.text
+    assert "Download the file" not in page.text
     assert facts(outside) == before
     names = sorted(entry.name for entry in server.root.iterdir())
     assert names == ["broken.ipynb", "folder.ipynb", "out.ipynb", "pipe.ipynb", "round.ipynb"]

@@ -37,6 +37,31 @@ describe("OutputArea", () => {
     expect([...place.querySelectorAll("*")]).toEqual(before);
   });
 
+  it("follows the end of a tall stream that grows until the reader scrolls up, and again when they are back", () => {
+    // jsdom lays nothing out: ten pixels a line, in a box of 400.
+    const height = () => (place.textContent ?? "").split("\n").length * 10;
+    vi.spyOn(HTMLElement.prototype, "offsetHeight", "get").mockImplementation(height);
+    vi.spyOn(Element.prototype, "scrollHeight", "get").mockImplementation(height);
+    vi.spyOn(Element.prototype, "clientHeight", "get").mockReturnValue(400);
+    try {
+      area.update([stream(lines(0, 100))]);
+      const box = place.querySelector(".output-box") as HTMLElement;
+      expect(box.scrollTop).toBe(0);
+      area.update([stream(lines(0, 200))]);
+      expect(box.scrollTop).toBe(box.scrollHeight);
+      box.scrollTop = 300;
+      box.dispatchEvent(new Event("scroll"));
+      area.update([stream(lines(0, 300))]);
+      expect(box.scrollTop).toBe(300);
+      box.scrollTop = box.scrollHeight - 400;
+      box.dispatchEvent(new Event("scroll"));
+      area.update([stream(lines(0, 400))]);
+      expect(box.scrollTop).toBe(box.scrollHeight);
+    } finally {
+      vi.restoreAllMocks();
+    }
+  });
+
   it("appends to a stream that grows, without drawing the rest again", () => {
     area.update([stream(lines(0, 250))]);
     const before = [...place.querySelectorAll(".stream-block")];

@@ -64,8 +64,12 @@ class Slot {
   /** What the reader chose; null: by height. */
   #chosen: "scrolled" | "whole" | null = null;
   #toggle: HTMLButtonElement | null = null;
-  /** A stream that has changed since it was first drawn: it comes from a run that goes on. */
-  #growing = false;
+  /** Whether the box stays at its end as the text grows: it does from when a stream grows until the reader scrolls up. */
+  #following = false;
+  /** The reader has scrolled the box, which says from then on whether it follows. */
+  #scrolled = false;
+  /** Where the box was last, in pixels. */
+  #top = 0;
   readonly #resizes: ResizeObserver | null = null;
 
   constructor(output: Output, context: OutputContext) {
@@ -73,6 +77,7 @@ class Slot {
     this.#view = viewOf(output, context, () => this.#fit());
     this.#box.append(this.#view.place);
     this.place.append(this.#box);
+    this.#box.addEventListener("scroll", () => this.#onScroll(), { passive: true });
     if (typeof ResizeObserver === "function") {
       this.#resizes = new ResizeObserver(() => this.#fit());
       this.#resizes.observe(this.#view.place);
@@ -82,11 +87,11 @@ class Slot {
   /** False when the output is of another kind: then a new slot is needed. */
   update(output: Output): boolean {
     if (same(output, this.#output)) return true;
-    const follow = this.#atEnd();
     if (!this.#view.update(output)) return false;
     this.#output = output;
-    this.#growing = output.output_type === "stream";
-    if (follow) this.#box.scrollTop = this.#box.scrollHeight;
+    // A stream that changes comes from a run that goes on.
+    if (output.output_type === "stream" && !this.#scrolled) this.#following = true;
+    this.#follow();
     return true;
   }
 
@@ -96,10 +101,23 @@ class Slot {
     this.place.remove();
   }
 
-  /** A reader who looks at the end of a growing text goes on looking at its end. */
-  #atEnd(): boolean {
+  /** A reader who goes up stays there; one who comes back to the end goes on looking at it. Text that grows does not scroll. */
+  #onScroll(): void {
     const box = this.#box;
-    return box.classList.contains("is-scrolled") && box.scrollHeight - box.scrollTop - box.clientHeight < 8;
+    if (!box.classList.contains("is-scrolled")) return;
+    const below = box.scrollHeight - box.scrollTop - box.clientHeight;
+    // The browser itself goes up only when the text has become shorter, and then exactly to its end.
+    if (box.scrollTop < this.#top) this.#following = below < 1;
+    else if (below < 8) this.#following = true;
+    this.#scrolled ||= box.scrollTop !== this.#top;
+    this.#top = box.scrollTop;
+  }
+
+  #follow(): void {
+    const box = this.#box;
+    if (!this.#following || !box.classList.contains("is-scrolled")) return;
+    box.scrollTop = box.scrollHeight;
+    this.#top = box.scrollTop;
   }
 
   #fit(): void {
@@ -108,10 +126,9 @@ class Slot {
     const tall = height > TALL && !this.#view.whole;
     if (!tall && !this.#toggle) return;
     const scrolled = tall && this.#chosen !== "whole";
-    const follow = scrolled && (this.#atEnd() || (!this.#toggle && this.#growing));
     this.#setScrolled(scrolled);
     this.#showToggle(tall, scrolled);
-    if (follow) this.#box.scrollTop = this.#box.scrollHeight;
+    this.#follow();
   }
 
   #setScrolled(scrolled: boolean): void {
