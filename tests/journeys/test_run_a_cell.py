@@ -56,6 +56,28 @@ async def test_an_error_stops_what_waits_behind_it(server: Server, open_page: Op
     assert [len(cell["outputs"]) for cell in notebooks.read(path)["cells"]] == [1, 1, 0]
 
 
+async def test_a_growing_output_is_followed_to_its_end(server: Server, open_page: OpenPage) -> None:
+    code = "import time\nfor n in range(300):\n    print('line', n)\n    time.sleep(0.005)\ninput('Go on?')\nprint('more\\n' * 30)"
+    notebooks.write(server.root / "long.ipynb", code)
+    page = await NotebookPage(await open_page(server, "notebooks/long.ipynb")).loaded()
+    await page.run_all()
+    field = page.cell(0).get_by_role("textbox", name="Go on?")
+    await field.wait_for(timeout=60_000)
+    box = page.cell(0).get_by_role("region", name="Long output")
+    await expect(box).to_contain_text("line 299")
+    handle = await box.element_handle()
+    below = "box => box.scrollHeight - box.scrollTop - box.clientHeight"
+    await page.page.wait_for_function(f"box => ({below})(box) < 8", arg=handle)
+    # Who has scrolled up stays there.
+    await box.hover()
+    await page.page.mouse.wheel(0, -300)
+    await page.page.wait_for_function(f"box => ({below})(box) > 200", arg=handle)
+    await field.press("Enter")
+    await page.finished()
+    await expect(box).to_contain_text("more")
+    assert await box.evaluate(below) > 200
+
+
 async def test_above_below_and_a_selection_run_and_one_of_them_is_cancelled(server: Server, open_page: OpenPage) -> None:
     path = server.root / "parts.ipynb"
     cells = [f"print('ran {n}')" for n in range(5)]

@@ -5,7 +5,7 @@ import { askText, Icon, Mark, MenuButton, type MenuItem, ThemeMenu, toast } from
 import { act } from "./actions";
 import { BackIcon, CloseIcon, OfflineIcon, QueueIcon, RestartIcon, ShutDownIcon, StopIcon, SwitchIcon } from "./icons";
 import type { Page } from "./page";
-import type { Kernel } from "./server_state";
+import { type Kernel, saveWords } from "./server_state";
 import { hint, IS_MAC } from "./shortcuts";
 import { Toolbar } from "./Toolbar";
 
@@ -90,22 +90,16 @@ async function rename(page: Page): Promise<void> {
 function SaveStatus({ page }: { page: Page }): JSX.Element {
   const { state, error } = page.server.save.value;
   const { waiting, status } = page.linkView.value;
-  const doing = status === "online" || waiting === 0 ? "Saving…" : "Not saved yet";
-  const words = {
-    saved: waiting > 0 ? doing : "Saved",
-    unsaved: doing,
-    saving: doing,
-    failed: "Not saved",
-  };
+  const words = saveWords(state, { waiting, online: status === "online", running: page.server.queue.value.length > 0 });
   if (!page.loaded.value) return <span class="save-status">Opening…</span>;
   if (page.readOnly) return <span class="save-status">Read-only</span>;
   return (
     <span
       class={`save-status save-${state}`}
       role={state === "failed" ? "alert" : undefined}
-      title={error?.message ?? words[state]}
+      title={error?.message ?? words}
     >
-      {words[state]}
+      {words}
     </span>
   );
 }

@@ -39,6 +39,21 @@ export interface SaveState {
   at: number | string | null;
 }
 
+/**
+ * Whether people's work is saved, in a word or two.
+ *
+ * What the server has is safe: it writes the file within seconds. While cells print, and while nobody hears from the server,
+ * that is no news; what waits on this page is.
+ */
+export function saveWords(
+  state: SaveState["state"],
+  { waiting, online, running }: { waiting: number; online: boolean; running: boolean },
+): string {
+  if (state === "failed") return "Not saved";
+  if (waiting > 0) return online ? "Saving…" : "Not saved yet";
+  return state === "saved" || running || !online ? "Saved" : "Saving…";
+}
+
 export interface Notice {
   key: string;
   level: "info" | "warning" | "error";
