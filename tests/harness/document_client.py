@@ -70,7 +70,8 @@ class DocumentClient:
         """How many links there have been."""
         self.updates = 0
         """How many updates of the document have come, besides first syncs."""
-        self._epoch: str | None = None
+        self.epoch: str | None = None
+        """Of the history that this page holds; None while it holds none."""
         self._replies: dict[str, asyncio.Future[dict[str, Any]]] = {}
         self._unanswered: dict[str, dict[str, Any]] = {}
         self._changed = asyncio.Event()
@@ -183,8 +184,12 @@ class DocumentClient:
         payload = frame[at : at + length]
         if kind == STEP1:
             self._linked = True
-            await self._tell_away()
-            await self._send_sync(STEP2, self.doc.get_update(payload))
+            update = self.doc.get_update(payload)
+            # Both are of this moment: what is typed from now on comes behind them.
+            self._tell_away()
+            self._outbox.append(varint(SYNC) + varint(STEP2) + varint(len(update)) + update)
+            self.sent += 1
+            await self._send()
         else:
             self._applying = True
             try:
@@ -195,22 +200,27 @@ class DocumentClient:
                 self._synced = True
             else:
                 self.updates += 1
+            self._settle()
 
     async def _receive_control(self, message: dict[str, Any]) -> None:
         op = message.pop("op")
         if op == "hello":
+            self.hello = message
             if message.get("reload"):
                 self._fresh_document()
-            self.hello, self._epoch = message, message["epoch"]
-            await self._send_control({"op": "hello", "protocol": 1, "epoch": self._epoch if self._synced else None, "client": "test"})
+                self._synced, self.epoch = False, None
+                self._settled, self._moved = {}, set()
+                await self.cut()  # and afresh on a new link
+                return
+            if not self._synced:
+                self.epoch = message["epoch"]
+            await self._send_control({"op": "hello", "protocol": 1, "epoch": self.epoch if self._synced else None, "client": "test"})
             await self._send_sync(STEP1, self.doc.get_state(), counted=False)
             for operation in list(self._unanswered.values()):
                 await self._send_control(operation)
         elif op == "ack":
             self.acknowledged = message["count"]
-            if self.acknowledged >= self.sent:
-                self._settled = self.texts()
-                self._moved.clear()
+            self._settle()
         elif op == "state":
             self.state.update(message)
         elif op == "reply":
@@ -219,14 +229,20 @@ class DocumentClient:
             if waiting is not None and not waiting.done():
                 waiting.set_result(message)
 
-    async def _tell_away(self) -> None:
+    def _settle(self) -> None:
+        """The server has everything, unless an acknowledgement is owed: what others changed is no change of this page."""
+        if self.acknowledged >= self.sent:
+            self._settled = self.texts()
+            self._moved.clear()
+
+    def _tell_away(self) -> None:
         """What was changed without an acknowledgement, before the step 2 that brings it."""
         now = self.texts()
         changed = [each for each, text in self._settled.items() if now.get(each) != text or each in self._moved]
         above = dict(zip(now, ["", *now], strict=False))
         cells = [{"id": each, "base": self._settled[each], "text": now.get(each), "after": above.get(each, "")} for each in changed]
-        if cells and self._epoch == self.hello.get("epoch"):
-            await self._send_control({"op": "away", "cells": cells})
+        if cells and self.epoch == self.hello.get("epoch"):
+            self._outbox.append(_control({"op": "away", "cells": cells}))
 
     async def _send(self, frame: bytes = b"") -> None:
         """Send what was written to the document so far, then ``frame``: the server gets everything in the order in which it was done."""
@@ -243,7 +259,7 @@ class DocumentClient:
         await self._send(varint(SYNC) + varint(kind) + varint(len(payload)) + payload)
 
     async def _send_control(self, message: dict[str, Any]) -> None:
-        await self._send(varint(CONTROL) + json.dumps(message).encode())
+        await self._send(_control(message))
 
     def _local_change(self, event: TransactionEvent) -> None:
         if not self._applying and self._synced:
@@ -387,6 +403,10 @@ class DocumentClient:
                 raise AssertionError(f"{what}: not within {seconds} s; state {self.state}; server's log:\n{self.server.output()[-3000:]}")
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._changed.wait(), min(left, 1.0))
+
+
+def _control(message: dict[str, Any]) -> bytes:
+    return varint(CONTROL) + json.dumps(message).encode()
 
 
 def _joined(text: str | list[str]) -> str:

@@ -283,3 +283,62 @@ async def test_known_deletions_shrink_it_without_a_word(server: Server, home: Pa
     await page.until(lambda: page.links == 2 and page.state["save"]["state"] == "saved" and sources(file) == ["c = 3"], "the save")
     assert not list(home.glob("state/homeport/recovery/*/*"))
     assert notices(page) == []
+
+
+async def test_a_page_from_before_the_state_was_lost_reverts_nothing(server: Server, home: Path, open_document: OpenDocument) -> None:
+    file = server.root / "a.ipynb"
+    notebooks.write(file, "x = 1", "z = 0")
+    old = await open_document(server, "a.ipynb")
+    await old.go_offline()
+    old.insert(2, "mine = 1")
+    await server.kill()
+    for each in (home / "state/homeport").glob("state.db*"):
+        each.unlink()
+    await server.start()
+    page = await open_document(server, "a.ipynb")
+    page.type_into(0, "0  # newer")
+    page.insert(1, "y = 3  # new cell")
+    page.delete("cell-1")
+    await page.operate("save")
+    assert sources(file) == ["x = 10  # newer", "y = 3  # new cell"]
+    old.go_online()
+    wanted = ["x = 10  # newer", "x = 1", "z = 0", "mine = 1", "y = 3  # new cell"]
+    for each in (page, old):
+        await each.until(lambda each=each: shown(each) == wanted, "both of everything")
+    assert page.cells[1]["metadata"].to_py() == {"homeport": {"conflict": {"cell": "cell-0"}}}
+    await page.until(lambda: [notice["key"] for notice in notices(page)] == ["conflicts"], "the notice")
+    await page.operate("save")
+    assert sources(file) == wanted
+
+
+@pytest.mark.expect_log("its history is damaged")
+async def test_a_damaged_history_doubles_nothing(server: Server, home: Path, open_document: OpenDocument) -> None:
+    file = server.root / "a.ipynb"
+    notebooks.write(file, "a = 1", "b = 2")
+    page = await open_document(server, "a.ipynb")
+    page.type_into(0, "1")
+    await page.operate("save")
+    await server.kill()
+    db = sqlite3.connect(home / "state/homeport/state.db")
+    with db:
+        assert db.execute("UPDATE updates SET data = x'ff00ff'").rowcount
+    db.close()
+    before = page.hello["epoch"]
+    await server.start()
+    other = await open_document(server, "a.ipynb")
+    await page.until(
+        lambda: page.hello["epoch"] != before and page.epoch == page.hello["epoch"] and len(page.cells) == 2, "the new history"
+    )
+    renewed = page.epoch
+    page.type_into(1, "2")
+    await other.until(lambda: shown(other) == ["a = 11", "b = 22"], "what the page typed")
+    await page.operate("save")
+    await server.kill()
+    await server.start()
+    page.type_into(1, "2")
+    await other.until(lambda: shown(other) == ["a = 11", "b = 222"], "what the page typed")
+    assert shown(page) == ["a = 11", "b = 222"]
+    assert page.hello["epoch"] == renewed, "it goes on as the same history"
+    assert notices(page) == []
+    await page.operate("save")
+    assert sources(file) == ["a = 11", "b = 222"]

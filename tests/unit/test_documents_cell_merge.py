@@ -6,7 +6,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from homeport.core.cell_merge import CellPrint, Step, align, merge, stages
+from homeport.core.cell_merge import CellPrint, Step, align, merge, stages, supposed_base
 
 IDS = "abcdefgh"
 words = st.sampled_from("uvwxyz")
@@ -143,3 +143,24 @@ def test_cells_without_ids_are_found_again(base: list[CellPrint], data: st.DataO
     named = align(base, [replace(cell, id="?") for cell in theirs], lambda: next(numbered))
     assert [(cell.content, cell.results) for cell in named] == [(cell.content, cell.results) for cell in theirs]
     assert len({cell.id for cell in named}) == len(named)
+
+
+@given(triples(), st.integers(1, 3))
+def test_without_a_base_nothing_of_ours_goes_or_changes(
+    triple: tuple[list[CellPrint], list[CellPrint], list[CellPrint]], size: int
+) -> None:
+    _, ours, theirs = triple
+    before = supposed_base(ours, theirs, "u")
+    merged = ours
+    for after in stages(before, theirs, size):
+        merged = carry_out(merged, after, merge(before, merged, after))
+        before = after
+    there = {cell.id: cell for cell in merged}
+    assert [cell.id for cell in merged if cell.id in {own.id for own in ours}] == [cell.id for cell in ours]
+    assert len(there) == len(merged)
+    for own in ours:
+        other = next((cell for cell in theirs if cell.id == own.id), own)
+        alike = other.content == own.content
+        assert there[own.id] == (replace(own, results=other.results) if alike and own.results == "u" else own)
+        assert (own.id + "'" in there) == (not alike)
+    assert all(cell.id in there for cell in theirs)

@@ -63,6 +63,20 @@ def merge(base: Side, ours: Side, theirs: Side) -> list[Step]:
     return [step for cell_id in order for step in steps[cell_id]]
 
 
+def supposed_base(ours: Side, theirs: Side, no_results: str) -> list[CellPrint]:
+    """A base for sides of which nobody knows what they began from: with it, :func:`merge` takes nothing of ours away.
+
+    Cells that differ become conflict copies, cells that one side lacks stay, and the order is ours. Results alone are no
+    conflict: they are the program's, not a person's; ours count, unless there are none.
+
+    Args:
+        no_results: the digest of a cell without results.
+    """
+    mine = {cell.id: cell for cell in ours}
+    alike = [(mine[cell.id], cell) for cell in theirs if cell.id in mine and mine[cell.id].content == cell.content]
+    return [CellPrint(cell.id, cell.content, no_results if own.results == no_results else cell.results) for own, cell in alike]
+
+
 def stages(base: Side, theirs: Side, size: int) -> Iterator[list[CellPrint]]:
     """The way from ``base`` to ``theirs`` in steps of at most ``size`` cells, so that a big merge need not be done at once.
 

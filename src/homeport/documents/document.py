@@ -175,7 +175,7 @@ class Document:
         return None
 
     async def absorb(self, update: bytes) -> None:
-        """Take in the state of a page whose document has another history: merged by cell, as a file would be.
+        """Take in the state of a page whose document has another history: what it has differently goes beside.
 
         Raises:
             ProtocolError: it is not the state of a notebook.
@@ -193,7 +193,7 @@ class Document:
             return
         head = self._encoder.head()
         prints = [CellPrint(cell_id, *fingerprint(cell)) for cell_id, cell in cells.items()]
-        await self.saver.merge(Notebook(head.minor, head.metadata, list(cells.values()), head.extra, prints, 0))
+        await self.saver.unite(Notebook(head.minor, head.metadata, list(cells.values()), head.extra, prints, 0))
 
     async def close(self) -> bool:
         """Stop reading from the kernel, save, and let go.

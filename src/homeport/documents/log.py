@@ -293,6 +293,20 @@ class Log:
 
         return await self.call(job)
 
+    async def renew(self, document: str, epoch: str) -> DocumentRow:
+        """``document`` begins a new history, which is called ``epoch``: pages that hold the old one are not to unite the two.
+
+        Raises:
+            StoreFailed: the database cannot be written.
+        """
+
+        def job(db: sqlite3.Connection) -> DocumentRow:
+            with db:
+                db.execute("UPDATE documents SET epoch = ? WHERE id = ?", (epoch, document))
+            return document_row(db.execute(f"SELECT {DOCUMENT_COLUMNS} FROM documents WHERE id = ?", (document,)).fetchone())
+
+        return await self.call(job)
+
     async def find(self, path: str) -> DocumentRow | None:
         """The document of the file at ``path``, when there is one."""
 

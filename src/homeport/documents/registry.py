@@ -229,6 +229,8 @@ class Documents:
         if doc is None:
             assert notebook is not None
             doc = await build(notebook)
+            # Pages may hold another history under the old name: of a damaged log, or of one that could not be written.
+            row = await self.log.renew(row.id, new_id())
         room = Room(document=row.id, epoch=row.epoch, doc=doc, log=self.log)
         if notebook is not None:
             room.write_snapshot(room.snapshot())
@@ -349,6 +351,8 @@ class Documents:
             await work
         except (HomeportError, OSError, sqlite3.Error) as error:
             log.warning("%s: %s", complaint, error)
+        except Exception:  # all other documents are to be tended, too
+            log.exception("%s", complaint)
 
     # ---- files and REST ---------------------------------------------------------------------------------------------
 

@@ -21,7 +21,7 @@ import msgspec
 
 from homeport.core import paths
 from homeport.core.backoff import Backoff
-from homeport.core.cell_merge import CellPrint, align, stages
+from homeport.core.cell_merge import CellPrint, align, stages, supposed_base
 from homeport.documents.blobs import Blobs
 from homeport.documents.codec import Notebook
 from homeport.documents.encoder import Base, Encoder, Snapshot, metadata_digests
@@ -32,7 +32,7 @@ from homeport.documents.mirror import Change
 from homeport.documents.room import Room
 from homeport.documents.save_history import SaveHistory
 from homeport.documents.schema import Cell
-from homeport.documents.serial import Piece
+from homeport.documents.serial import Piece, fingerprint
 from homeport.documents.tables import Saved
 from homeport.documents.worker import Worker
 from homeport.errors import Conflict, HomeportError, InvalidNotebook, NotFound
@@ -47,6 +47,7 @@ _LOST = msgspec.json.encode("[this output is not kept any more]")
 _ATTEMPTS = 5
 _MERGED_AT_ONCE = 50
 """Cells: some 20 ms."""
+_NO_RESULTS = fingerprint({})[1]
 
 
 class Saver:
@@ -353,9 +354,24 @@ class Saver:
                 self._failed(error)
 
     async def merge(self, notebook: Notebook) -> None:
-        """Take in a whole notebook that did not come from the file: a client's PUT, a page with another history."""
+        """Take in a whole notebook that did not come from the file, and is to be what counts: a client's PUT."""
         async with self._turn:
             await self._merge(notebook)
+
+    async def unite(self, notebook: Notebook) -> None:
+        """Take in what a page of another history holds, for its age is not known: nothing of the document goes or changes."""
+        async with self._turn:
+            await self._encoder.settle()
+            ours, prints = self._encoder.prints(), list(notebook.prints)
+            if notebook.minor < 5:
+                # The file has no ids: the page's were made for its history, and ours for this one.
+                prints = align(ours, prints, new_cell_id)
+            conflicts = await self._merge_cells(supposed_base(ours, prints, _NO_RESULTS), prints, notebook.cells)
+            added = len({cell.id for cell in prints} - {cell.id for cell in ours})
+            if conflicts or added:
+                log.info("%s: a page of another history had %d cells differently, and %d more", self.path, conflicts, added)
+                self._conflicts = self._conflicts or conflicts > 0
+                self._room.notice("conflicts" if conflicts else "returned", "warning", _returned(conflicts, added))
 
     async def _merge_file(self) -> None:
         try:
@@ -379,18 +395,10 @@ class Saver:
 
     async def _merge(self, notebook: Notebook) -> list[CellPrint]:
         """Merge into the document; returns the digests of ``notebook`` under the ids that the document knows them by."""
-        base, prints, cells = self._base, list(notebook.prints), notebook.cells
+        base, prints = self._base, list(notebook.prints)
         if notebook.minor < 5 or base.minor < 5 or notebook.made_ids:
             prints = align(base.cells, prints, new_cell_id)
-        theirs: dict[str, Cell] = {found.id: cell for found, cell in zip(prints, cells, strict=True)}
-        conflicts = 0
-        before: Sequence[CellPrint] = base.cells
-        for after in stages(before, prints, _MERGED_AT_ONCE):
-            await self._encoder.settle()
-            conflicts += merge_into(self._room, before, self._encoder.prints(), theirs, after)
-            before = after
-            # The pages' changes come in between; a big merge would hold them up for long.
-            await asyncio.sleep(0)
+        conflicts = await self._merge_cells(base.cells, prints, notebook.cells)
         head = self._encoder.head()
         digests = metadata_digests(notebook.metadata)
         merge_metadata(self._room, base.metadata, head.digests(), notebook.metadata, digests)
@@ -404,6 +412,18 @@ class Saver:
                 "conflicts", "warning", f"{what.capitalize()} changed here and by another program; the other version stands below each."
             )
         return prints
+
+    async def _merge_cells(self, base: Sequence[CellPrint], prints: Sequence[CellPrint], cells: Sequence[Cell]) -> int:
+        """Merge cells, whose digests are ``prints``. Returns the number of conflict copies."""
+        theirs: dict[str, Cell] = {found.id: cell for found, cell in zip(prints, cells, strict=True)}
+        conflicts, before = 0, base
+        for after in stages(before, prints, _MERGED_AT_ONCE):
+            await self._encoder.settle()
+            conflicts += merge_into(self._room, before, self._encoder.prints(), theirs, after)
+            before = after
+            # The pages' changes come in between; a big merge would hold them up for long.
+            await asyncio.sleep(0)
+        return conflicts
 
     async def _note_mark(self) -> None:
         """Remember how the file looks, so that a look at it is enough to see that nothing happened."""
@@ -468,6 +488,17 @@ class Saver:
 
 def _gone(path: str) -> HomeportError:
     return NotFound(f"“{path}” was deleted or moved by another program; save it to have it again.", path=path)
+
+
+def _returned(conflicts: int, added: int) -> str:
+    """What is told of a page of another history."""
+    told = ["A page that was open since before this server lost track of it came back, perhaps with older work; nothing here was replaced."]
+    if conflicts:
+        what = "1 cell that it had differently stands" if conflicts == 1 else f"{conflicts} cells that it had differently stand"
+        told.append(f"{what} below the one of here.")
+    if added:
+        told.append("1 cell that only it had was added." if added == 1 else f"{added} cells that only it had were added.")
+    return " ".join(told)
 
 
 def _sha256(data: bytes) -> str:
