@@ -93,7 +93,10 @@ async def test_a_failure_stops_what_waits_unless_it_is_tolerated() -> None:
         assert await desk.done("a", "b") == ["error", "aborted"]
         assert desk.outputs("b") == []
         assert desk.cell("b")["execution_state"] == "idle"
+        notice = {"key": "stopped", "level": "warning", "text": "Stopped at cell 1: ZeroDivisionError. 1 cell was not run."}
+        assert desk.room.state["notices"] == [{**notice, "action": {"label": "Go to the cell", "cell": "a"}}]
         assert await desk.done("t", "b") == ["error", "ok"]
+        assert desk.room.state["notices"] == []
         assert await desk.results(desk.run("a", "b", stop_on_error=False)) == ["error", "ok"]
 
 

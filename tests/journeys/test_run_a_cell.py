@@ -53,6 +53,14 @@ async def test_an_error_stops_what_waits_behind_it(server: Server, open_page: Op
     await page.run_all()
     await expect(page.cell(1)).to_contain_text("ZeroDivisionError")
     await page.finished()
+    # Whoever comes back later is told, also by another server, and led to the cell.
+    await page.page.close()
+    await server.kill()
+    await server.start()
+    page = await NotebookPage(await open_page(server, "notebooks/error.ipynb")).loaded()
+    await expect(page.page.get_by_text("Stopped at cell 2: ZeroDivisionError. 1 cell was not run.")).to_be_visible()
+    await page.page.get_by_role("button", name="Go to the cell").click()
+    await expect(page.cell(1)).to_be_focused()
     assert [len(cell["outputs"]) for cell in notebooks.read(path)["cells"]] == [1, 1, 0]
 
 

@@ -134,10 +134,11 @@ class Machine(RuleBasedStateMachine):
 
     @rule()
     def crash(self) -> None:
-        before = self.queue.runs
+        before, stopped = self.queue.runs, self.queue.stopped
         self.queue = RunQueue(list(self.rows.values()))
         self.interrupted = False
         assert self.queue.runs == before
+        assert self.queue.stopped == stopped
 
     @invariant()
     def sound(self) -> None:
@@ -159,6 +160,10 @@ def test_an_interrupt_stops_the_rest_even_when_failures_are_tolerated() -> None:
     queue.handle(Replied("m", "error", True, 1))
     queue.handle(Idle("m", 1))
     assert (queue.result("a"), queue.result("b"), queue.result("c")) == ("error", "aborted", None)
+    assert queue.stopped is not None
+    assert (queue.stopped.failed.run_id, [run.run_id for run in queue.stopped.aborted]) == ("a", ["b"])
+    queue.handle(Enqueue([("d", "1")], True, 2))
+    assert queue.stopped is None
 
 
 def test_a_reply_that_came_before_the_kernel_died_counts() -> None:

@@ -37,6 +37,14 @@ class Run:
     finished: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """A run failed, and others did not run because of that."""
+
+    failed: Run
+    aborted: tuple[Run, ...]
+
+
 # ---- events -----------------------------------------------------------------------------------------------------------
 
 
@@ -164,6 +172,7 @@ class RunQueue:
         self._reply: Replied | None = None
         self._idle = False
         self._interrupted = False
+        self._stopped = _how_it_stopped(ordered)
         self.check()
 
     @property
@@ -185,6 +194,11 @@ class RunQueue:
     def settled(self) -> bool:
         """The reply to the running run has come; its idle has not, yet."""
         return self._reply is not None
+
+    @property
+    def stopped(self) -> Stopped | None:
+        """How the last runs ended before their time, until something is queued again."""
+        return self._stopped
 
     def result(self, run_id: str) -> RunResult | None:
         """How a run ended; ``""`` while it has not, None when it is not known."""
@@ -232,6 +246,7 @@ class RunQueue:
                 self._next += 1
                 self._waiting.append(run)
                 commands.append(Record(run))
+                self._stopped = None
         return commands
 
     def _start(self, event: Start) -> list[Command]:
@@ -254,6 +269,7 @@ class RunQueue:
         stops = run.stop_on_error and not reply.tolerated
         if result != "ok" and (stops or self._interrupted):
             commands += self._abort(now)
+            self._stopped = _how_it_stopped([command.run for command in commands if isinstance(command, Record)])
         return commands
 
     def _lose(self, event: Lost) -> list[Command]:
@@ -263,7 +279,9 @@ class RunQueue:
         result = event.result
         if self._reply is not None and self._reply.status in ("ok", "error"):
             result = self._reply.status  # type: ignore[assignment]
-        return [*self._finish(run, result, event.now), *self._abort(event.now)]
+        commands = [*self._finish(run, result, event.now), *self._abort(event.now)]
+        self._stopped = _how_it_stopped([command.run for command in commands if isinstance(command, Record)])
+        return commands
 
     def _abort(self, now: float) -> list[Command]:
         return [command for run in list(self._waiting) for command in self._finish(run, "aborted", now)]
@@ -288,3 +306,14 @@ class RunQueue:
         assert [*ordinals, self._next] == sorted({*ordinals, self._next}), "first in, first out"
         assert self._running is None or (self._running.state == "submitted" and self._running.msg_id)
         assert all(self._results.values()), "what is finished has a result"
+
+
+def _how_it_stopped(runs: Sequence[Run]) -> Stopped | None:
+    """Of runs in their order: the last ones were aborted in the same moment in which the one before them failed."""
+    count = 0
+    while count < len(runs) and runs[-1 - count].result == "aborted":
+        count += 1
+    if not 0 < count < len(runs):
+        return None
+    failed, aborted = runs[-1 - count], tuple(runs[len(runs) - count :])
+    return Stopped(failed, aborted) if failed.result == "error" and aborted[0].finished == failed.finished else None

@@ -48,6 +48,7 @@ from homeport.documents.outputs import CellRun, clear, run_of
 from homeport.documents.room import Room
 from homeport.documents.schema import YCell
 from homeport.documents.sealing import seal, stream_keys
+from homeport.documents.stopped import StoppedNotice
 from homeport.documents.tables import History
 from homeport.errors import HomeportError, KernelGone, NotFound, SupervisorUnavailable
 from homeport.protocol import execution, jupyter
@@ -109,6 +110,7 @@ class Runner:
             language=lambda info: self._link.set_metadata("language_info", info),
             ended=self._on_ended,
         )
+        self._stopped = StoppedNotice(room)
         self._over: set[Target] = set()
         self._ending: set[Target] = set()
         self._introduced: set[Target] = {(row.kernel_id, row.generation) for row in history.cursors}
@@ -379,6 +381,7 @@ class Runner:
             if run is not None
         ]
         self._room.set_state("inputs", cast("Any", asked))
+        self._stopped.show(self._queue.stopped)
 
     async def _drive(self) -> None:
         """Bring the head of the queue to the kernel, one at a time."""

@@ -100,15 +100,19 @@ const OPERATIONS: Record<string, string> = {
   save: "Save now",
 };
 
-/** An action of the server: an operation to send, or a page to go to. */
+/** An action of the server: an operation to send, a page to go to, or a cell to show. */
 function NoticeAction({ page, notice }: { page: Page; notice: Notice }): JSX.Element | null {
-  const { label, op, href, ...fields } = notice.action ?? {};
+  const { label, op, href, cell, ...fields } = notice.action ?? {};
   if (href) {
     return (
       <a class="button button-plain" href={href}>
         {label ?? "Show"}
       </a>
     );
+  }
+  if (cell !== undefined && !op) {
+    const view = page.cells.value.find(({ id }) => id === cell);
+    return view ? <Button onClick={() => page.showCell(view.key)}>{label ?? "Go to the cell"}</Button> : null;
   }
   if (!op) return null;
   const run = (): void => {

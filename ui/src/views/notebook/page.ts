@@ -146,6 +146,12 @@ export class Page {
     });
   }
 
+  /** Selects a cell and brings its beginning into view. */
+  showCell(key: string): void {
+    this.selectIds([key]);
+    afterDrawing(() => this.views.peek().get(key)?.element?.scrollIntoView({ block: "center" }));
+  }
+
   /** Edit mode: the focus is in the cell's editor. */
   editCell(key = this.active.peek(), edge?: "start" | "end"): void {
     const view = this.views.peek().get(key);

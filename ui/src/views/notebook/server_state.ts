@@ -58,8 +58,8 @@ export interface Notice {
   key: string;
   level: "info" | "warning" | "error";
   text: string;
-  /** An operation with its fields, or a page to go to. */
-  action?: { label?: string; op?: string; href?: string } & Record<string, unknown>;
+  /** An operation with its fields, a page to go to, or a cell of this notebook. */
+  action?: { label?: string; op?: string; href?: string; cell?: string } & Record<string, unknown>;
 }
 
 const KEYS = ["kernel", "queue", "inputs", "save", "notices", "link", "readonly"] as const;
