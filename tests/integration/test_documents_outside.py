@@ -342,3 +342,38 @@ async def test_a_damaged_history_doubles_nothing(server: Server, home: Path, ope
     assert notices(page) == []
     await page.operate("save")
     assert sources(file) == ["a = 11", "b = 222"]
+
+
+@pytest.mark.expect_log("a defect|could not be saved|is not saved")
+async def test_an_error_of_the_server_is_shown_and_the_save_tried_again(home: Path) -> None:
+    async with serving(home) as edge:
+        file = edge.root / "a.ipynb"
+        notebooks.write(file, "a = 1")
+        document = await edge.parts.documents.open("a.ipynb")
+        shown, saved = [], asyncio.Event()
+        set_state = document.room.set_state
+
+        def see(key: str, value: Any) -> None:
+            set_state(key, value)
+            if key == "save":
+                shown.append(value)
+                if value["state"] == "saved":
+                    saved.set()
+
+        document.room.set_state = see
+        write = edge.parts.store.write
+
+        async def broken(*arguments: object, **more: object) -> str:
+            edge.parts.store.write = write
+            raise RuntimeError("a defect")
+
+        edge.parts.store.write = broken
+        cell = document.room.find_cell(document.room.cell_ids()[0])
+        assert cell is not None
+        source = cell.get("source")
+        assert isinstance(source, Text)
+        with document.room.transaction("test"):
+            source += "1"
+        await asyncio.wait_for(saved.wait(), 30)
+        assert [value["error"]["code"] for value in shown if value["state"] == "failed"] == ["error"]
+        assert sources(file) == ["a = 11"]

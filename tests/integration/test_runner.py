@@ -346,3 +346,22 @@ async def test_a_kernel_that_is_nowhere_leaves_the_result_unknown() -> None:
         assert await desk.results([a, b]) == ["unknown", "aborted"]
         assert desk.outputs("a")[0]["ename"] == "ResultUnknown"
         assert await desk.done("b") == ["ok"]
+
+
+@pytest.mark.expect_log("the queue was stopped")
+async def test_an_error_of_the_server_stops_the_queue_and_not_what_runs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def broken(*arguments: object) -> None:
+        raise RuntimeError("a defect")
+
+    async with Desk(code("a", "print('a')"), code("b", "print('b')")) as desk:
+        with monkeypatch.context() as patch:
+            patch.setattr("homeport.documents.kernel_link.KernelLink.ensure", broken)
+            assert await desk.done("a", "b") == ["aborted", "aborted"]
+            assert [notice["key"] for notice in desk.room.state["notices"]] == ["runs"]
+        assert await desk.done("b") == ["ok"]
+        with monkeypatch.context() as patch:
+            patch.setattr("homeport.documents.runner.Runner._send", broken)
+            runs = desk.run("a", "b")
+            assert await desk.results(runs[1:]) == ["aborted"]
+        await desk.runner.restart()
+        assert await desk.done("b") == ["ok"]

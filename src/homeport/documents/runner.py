@@ -398,6 +398,20 @@ class Runner:
                 log.warning("%s: %s", self.path, error.message)
                 self._link.failed(error)
                 self._handle(queue.Abort(time.time()))
+            except Exception:  # nobody else brings the queue on
+                log.exception("%s: the queue was stopped", self.path)
+                self._stumbled()
+
+    def _stumbled(self) -> None:
+        """After an error of ours: what waits is not to wait for ever, and the next run is worth a try."""
+        text = "Something went wrong in the server, and the cells that waited do not run; its log says more. Run them again."
+        self._room.notice("runs", "error", text)
+        # It may not have been sent; sending it twice does nothing.
+        self._resend = self._queue.running
+        try:
+            self._handle(queue.Abort(time.time()))
+        except Exception:  # the task that runs cells is to live on
+            log.exception("%s: the queue could not be emptied", self.path)
 
     async def _advance(self, head: Run) -> None:
         cell = self._room.find_cell(head.cell_id)

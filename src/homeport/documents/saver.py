@@ -174,6 +174,10 @@ class Saver:
             except HomeportError as error:
                 self._failed(error)
                 return
+            except Exception:  # it is shown, and tried again like any other failure
+                log.exception("%s could not be saved", self.path)
+                self._failed(_defect(self.path))
+                return
             self._error = None
             self._backoff.reset()
             self._at = time.time()
@@ -352,6 +356,9 @@ class Saver:
                 self._failed(_gone(self.path))
             except HomeportError as error:
                 self._failed(error)
+            except Exception:  # as in a save
+                log.exception("%s could not be compared with its file", self.path)
+                self._failed(_defect(self.path))
 
     async def merge(self, notebook: Notebook) -> None:
         """Take in a whole notebook that did not come from the file, and is to be what counts: a client's PUT."""
@@ -488,6 +495,10 @@ class Saver:
 
 def _gone(path: str) -> HomeportError:
     return NotFound(f"“{path}” was deleted or moved by another program; save it to have it again.", path=path)
+
+
+def _defect(path: str) -> HomeportError:
+    return HomeportError(f"Something went wrong in the server when it was to save “{path}”; its log says more.")
 
 
 def _returned(conflicts: int, added: int) -> str:
