@@ -377,3 +377,29 @@ async def test_an_error_of_the_server_is_shown_and_the_save_tried_again(home: Pa
         await asyncio.wait_for(saved.wait(), 30)
         assert [value["error"]["code"] for value in shown if value["state"] == "failed"] == ["error"]
         assert sources(file) == ["a = 11"]
+
+
+async def test_a_notebook_that_is_being_replaced_is_not_idle(home: Path) -> None:
+    async with serving(home) as edge:
+        notebooks.write(edge.root / "a.ipynb", "a = 1")
+        notebooks.write(edge.root / "b.ipynb", "a = 2")
+        documents = edge.parts.documents
+        document = await documents.open("a.ipynb")
+        await document.saver.save()
+        merge, begun, go_on = document.saver.merge, asyncio.Event(), asyncio.Event()
+
+        async def slow(notebook: Any) -> None:
+            begun.set()
+            await go_on.wait()
+            await merge(notebook)
+
+        document.saver.merge = slow
+        document.looked_at -= 3600
+        assert document.idle >= 3600
+        replacing = asyncio.create_task(documents.replace("a.ipynb", (edge.root / "b.ipynb").read_bytes()))
+        await asyncio.wait_for(begun.wait(), 30)
+        assert document.idle < 3600, "nothing closes it while it is worked on"
+        go_on.set()
+        await asyncio.wait_for(replacing, 30)
+        assert documents.get("a.ipynb") is document
+        assert sources(edge.root / "a.ipynb") == ["a = 2"]

@@ -10,7 +10,8 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Protocol, cast
 
 from pycrdt import Array, Doc, Map
@@ -120,6 +121,7 @@ class Document:
         self._encoder = encoder
         self._lock = lock
         self._limits = limits
+        self._users = 0
         self._operations: dict[str, asyncio.Task[dict[str, JSON]]] = {}
 
     @property
@@ -132,13 +134,23 @@ class Document:
         self.saver.path = path
         self.runner.path = path
 
+    @contextmanager
+    def in_use(self) -> Generator[None]:
+        """It is not idle meanwhile: something is done with it that no page asked for."""
+        self._users += 1
+        try:
+            yield
+        finally:
+            self._users -= 1
+            self.looked_at = time.monotonic()
+
     @property
     def idle(self) -> float:
         """Seconds since nobody looks at it; 0 while somebody does, or while it runs, or holds what its file does not.
 
         What is left of a file that is gone is in the log.
         """
-        if self.room.peers or self.runner.busy or not (self.saver.clean or self.saver.gone):
+        if self._users or self.room.peers or self.runner.busy or not (self.saver.clean or self.saver.gone):
             self.looked_at = time.monotonic()
         return time.monotonic() - self.looked_at
 

@@ -377,8 +377,9 @@ class Documents:
         else:
             found, _ = await self._worker.open(notebook, path)
         document = await self.open(path)
-        await document.saver.merge(found)
-        await document.saver.save()
+        with document.in_use():
+            await document.saver.merge(found)
+            await document.saver.save()
 
     async def restore(self, path: str, version: str) -> None:
         """Make a kept state the notebook's, by cell, in all its pages, and save.
@@ -390,9 +391,10 @@ class Documents:
             StoreFailed: it could not be saved; the document has it.
         """
         document = await self.open(path)
-        content = await asyncio.to_thread(self.history.read, self._store.absolute(path), version)
-        await document.saver.save()
-        await self.replace(path, content)
+        with document.in_use():
+            content = await asyncio.to_thread(self.history.read, self._store.absolute(path), version)
+            await document.saver.save()
+            await self.replace(path, content)
 
     async def compare(self, path: str, version: str) -> list[CellDifference]:
         """A kept state beside the notebook of now, cell by cell.
@@ -402,7 +404,8 @@ class Documents:
             InvalidNotebook: it is of an old nbformat, which cannot be compared.
         """
         document = await self.open(path)
-        now = await document.saver.pieces()
+        with document.in_use():
+            now = await document.saver.pieces()
         before = await asyncio.to_thread(self.history.pieces, self._store.absolute(path), version)
         try:
             return await asyncio.to_thread(compare, before, now)
