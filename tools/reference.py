@@ -33,6 +33,7 @@ def _code(words: Iterable[str]) -> str:
 
 def options_page() -> str:
     """Every option: flags, default, configuration keys, environment."""
+    from homeport.option_values import show_duration
     from homeport.options import GROUPS, options
 
     page = "# Options\n\nThe command line wins over environment variables, and those over configuration files.\n"
@@ -40,7 +41,10 @@ def options_page() -> str:
         page += f"\n## {heading[0].upper()}{heading[1:]}\n\n" + _head("option", "default", "meaning", "configuration keys", "environment")
         for option in options():
             if option.group == group:
-                default = "" if option.default in (None, "", ()) else f"`{option.default}`"
+                value = option.default
+                if option.metavar == "DURATION" and value is not None:
+                    value = show_duration(value)
+                default = "" if value in (None, "", ()) else f"`{value}`"
                 flags = _code((*option.flags, *option.off_flags)) or "(configuration only)"
                 page += _row(flags, default, option.help, _code(option.config_keys), _code(option.environment))
     return page

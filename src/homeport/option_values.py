@@ -67,6 +67,12 @@ def read_duration(value: object) -> float | None:
     return sum(float(number) * _DURATION_UNITS[unit] for number, unit in parts) or None
 
 
+def show_duration(seconds: float) -> str:
+    """The shortest text that :func:`read_duration` reads as that: ``7d``, ``90s``."""
+    unit = next((unit for unit in ("d", "h", "min") if seconds >= _DURATION_UNITS[unit] and seconds % _DURATION_UNITS[unit] == 0), "s")
+    return f"{seconds / _DURATION_UNITS[unit]:g}{unit}"
+
+
 _SIZE_UNITS = {"": 1, "b": 1} | {letter + tail: 1024 ** (power + 1) for power, letter in enumerate("kmgt") for tail in ("", "b", "ib")}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]*)")
 

@@ -95,7 +95,7 @@ async def test_what_cannot_run_is_said_and_the_others_run(tmp_path: Path) -> Non
     names = ("fails.ipynb", "lost.ipynb", "text.ipynb", "good.ipynb")
     status, said = await homeport("run", *names, *AS_ROOT, cwd=tmp_path)
     assert status == 1
-    assert "fails.ipynb: cell 2 failed:  def f():" in said
+    assert "fails.ipynb: cell 2, “def f():”, failed with ZeroDivisionError:\n" in said
     assert "    ZeroDivisionError: division by zero\n" in said
     assert "fails.ipynb: 1 cell did not run" in said
     assert "lost.ipynb: The kernel 'lost', which the notebook wants, is not installed" in said
@@ -183,7 +183,7 @@ async def test_ctrl_c_interrupts(server: Server) -> None:
     child.sendintr()
     await asyncio.to_thread(child.expect, "Ctrl-C again: leave")
     child.send("i\r")
-    await asyncio.to_thread(child.expect, "a.ipynb: cell 2 failed:  import time")
+    await asyncio.to_thread(child.expect, "a.ipynb: cell 2, “import time”, failed")
     await asyncio.to_thread(child.expect, "KeyboardInterrupt")
     await asyncio.to_thread(child.expect, "a.ipynb: 1 cell did not run")
     await asyncio.to_thread(child.expect, pexpect.EOF)

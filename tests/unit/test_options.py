@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from homeport.option_values import read_base_url, read_duration, read_folder, read_ip, read_names, read_size, read_yes_no
+from homeport.option_values import read_base_url, read_duration, read_folder, read_ip, read_names, read_size, read_yes_no, show_duration
 from homeport.options import GROUPS, BadOption, Layer, Settings, environment_layers, options, resolve
 
 
@@ -95,6 +95,12 @@ def test_a_bad_secret_is_not_repeated() -> None:
 )
 def test_durations(given: object, seconds: float | None) -> None:
     assert read_duration(given) == seconds
+    if seconds is not None:
+        assert read_duration(show_duration(seconds)) == seconds
+
+
+def test_durations_are_shown_as_one_types_them() -> None:
+    assert [show_duration(seconds) for seconds in (604800.0, 7200.0, 90.0, 129600.0)] == ["7d", "2h", "90s", "36h"]
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from typing import NoReturn
 
+from homeport.option_values import show_duration
 from homeport.options import GROUPS, BadOption, Layer, Option
 
 COMMAND_LINE = "command line"
@@ -83,6 +84,8 @@ def _shown(row: Option) -> str:
     value = row.default
     if isinstance(value, tuple):
         value = ",".join(str(part) for part in value)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+    elif row.metavar == "DURATION" and isinstance(value, float):
+        value = show_duration(value)
     elif isinstance(value, int) and value >= 1 << 20 and value % (1 << 20) == 0:
         value = f"{value >> 20}MiB"
     return f" [{value}]"

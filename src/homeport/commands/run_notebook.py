@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
-from homeport.commands.progress import Progress, Row, clock
+from homeport.commands.progress import Progress, Row, clock, cut
 from homeport.errors import HomeportError
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _LINES = 12
+_LONGEST_TITLE = 60
 
 
 @dataclass
@@ -187,8 +188,9 @@ class NotebookRun:
     def _failure(self, cell: CellToRun) -> str:
         """Which cell, and the end of what it said."""
         errors = [output for output in self._outputs(cell) if output.get("output_type") == "error"]
-        lines = [f"{self.name}: cell {cell.number} failed:  {cell.title}"]
+        lines = [f"{self.name}: cell {cell.number}, “{cut(cell.title, _LONGEST_TITLE)}”, failed"]
         if errors:
+            lines[0] += f" with {errors[-1].get('ename')}:"
             traceback = "\n".join(str(line) for line in cast("list[JSON]", errors[-1].get("traceback") or []))
             if not self._progress.live:
                 traceback = _ANSI.sub("", traceback)
