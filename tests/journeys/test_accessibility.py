@@ -27,9 +27,13 @@ _LOOK = """async () => {
 }"""
 
 
-_SETTLE = """() => document.getAnimations()
-    .filter((animation) => animation.effect.getComputedTiming().endTime !== Infinity)
-    .forEach((animation) => animation.finish())"""
+_SETTLE = """async () => {
+    // What begins to fade does so with the next frame.
+    await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+    document.getAnimations()
+        .filter((animation) => animation.effect.getComputedTiming().endTime !== Infinity)
+        .forEach((animation) => animation.finish());
+}"""
 
 
 async def nothing_wrong(page: Page, sizes: tuple[dict[str, int], ...] = (WIDE, PHONE)) -> None:

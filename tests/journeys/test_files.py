@@ -109,7 +109,7 @@ async def test_the_welcoming_notebook_runs_to_its_end(make_server: MakeServer, o
     server = make_server()
     await server.start()
     files = await open_page(server, "tree")
-    await files.get_by_role("button", name="Open a notebook that shows what Homeport does").click()
+    await files.get_by_role("button", name="Open the welcome notebook").click()
     await files.wait_for_url("**/notebooks/**")
     page = await NotebookPage(files).loaded()
     # Its minute of work is shortened to some seconds.

@@ -207,7 +207,7 @@ function EmptyFolder({ folder, uploads, places }: Omit<FilesProps, "go">): JSX.E
         <UploadButton uploads={uploads} />
       </div>
       <p>New here?</p>
-      <Button onClick={() => void welcome()}>Open a notebook that shows what Homeport does</Button>
+      <Button onClick={() => void welcome()}>Open the welcome notebook</Button>
     </div>
   );
 }
