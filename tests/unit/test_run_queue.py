@@ -146,6 +146,11 @@ class Machine(RuleBasedStateMachine):
         assert len(set(self.sent)) == len(self.sent)
         for run_id, run in self.rows.items():
             assert self.queue.result(run_id) == run.result
+        running = self.queue.running
+        waiting = {run.cell_id for run in self.queue.runs if run is not running}
+        for cell_id in {run.cell_id for run in self.rows.values()}:
+            state = "running" if running and running.cell_id == cell_id else "queued" if cell_id in waiting else "idle"
+            assert self.queue.state(cell_id) == state
 
 
 Machine.TestCase.settings = settings(max_examples=examples(80), stateful_step_count=40)

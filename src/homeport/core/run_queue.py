@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal, TypeAlias
 
 RunState = Literal["queued", "submitted", "finished"]
+CellState = Literal["idle", "queued", "running"]
 RunResult = Literal["", "ok", "error", "aborted", "cancelled", "unknown"]
 """``""`` while not finished. ``aborted``: never run, or cut short, because of what happened to another run or the kernel."""
 
@@ -164,7 +165,7 @@ class RunQueue:
 
     def __init__(self, runs: Sequence[Run] = ()) -> None:
         ordered = sorted(runs, key=lambda run: run.ordinal)
-        self._waiting: list[Run] = [run for run in ordered if run.state == "queued"]
+        self._waiting: dict[str, Run] = {run.run_id: run for run in ordered if run.state == "queued"}
         submitted = [run for run in ordered if run.state == "submitted"]
         self._running: Run | None = submitted[0] if submitted else None
         self._results: dict[str, RunResult] = {run.run_id: run.result for run in ordered if run.state == "finished"}
@@ -173,6 +174,7 @@ class RunQueue:
         self._idle = False
         self._interrupted = False
         self._stopped = _how_it_stopped(ordered)
+        self._queued: frozenset[str] | None = None
         self.check()
 
     @property
@@ -183,17 +185,12 @@ class RunQueue:
     @property
     def head(self) -> Run | None:
         """The next run, when none is running."""
-        return self._waiting[0] if self._waiting and self._running is None else None
+        return next(iter(self._waiting.values()), None) if self._running is None else None
 
     @property
     def runs(self) -> list[Run]:
         """The submitted run and those that wait, in order."""
-        return [*([self._running] if self._running else []), *self._waiting]
-
-    @property
-    def settled(self) -> bool:
-        """The reply to the running run has come; its idle has not, yet."""
-        return self._reply is not None
+        return [*([self._running] if self._running else []), *self._waiting.values()]
 
     @property
     def stopped(self) -> Stopped | None:
@@ -202,12 +199,21 @@ class RunQueue:
 
     def result(self, run_id: str) -> RunResult | None:
         """How a run ended; ``""`` while it has not, None when it is not known."""
-        if any(run.run_id == run_id for run in self.runs):
+        if run_id in self._waiting or (self._running is not None and self._running.run_id == run_id):
             return ""
         return self._results.get(run_id)
 
+    def state(self, cell_id: str) -> CellState:
+        """Whether a cell runs, waits, or neither. Asked for each cell when a whole notebook is run."""
+        if self._running is not None and self._running.cell_id == cell_id:
+            return "running"
+        if self._queued is None:
+            self._queued = frozenset(run.cell_id for run in self._waiting.values())
+        return "queued" if cell_id in self._queued else "idle"
+
     def handle(self, event: Event) -> list[Command]:
         """The one mutator. Events about requests that are not the running one's are ignored."""
+        self._queued = None
         match event:
             case Enqueue():
                 return self._enqueue(event)
@@ -226,7 +232,7 @@ class RunQueue:
                 self._interrupted = self._running is not None
                 return [] if self._interrupted else self._abort(event.now)
             case Cancel():
-                chosen = [run for run in self._waiting if event.run_id in (None, run.run_id)]
+                chosen = [run for run in self._waiting.values() if event.run_id in (None, run.run_id)]
                 return [command for run in chosen for command in self._finish(run, "cancelled", event.now)]
             case Lost():
                 return self._lose(event)
@@ -244,7 +250,7 @@ class RunQueue:
                 known.add(run_id)
                 run = Run(run_id, cell_id, self._next, event.stop_on_error, event.now)
                 self._next += 1
-                self._waiting.append(run)
+                self._waiting[run_id] = run
                 commands.append(Record(run))
                 self._stopped = None
         return commands
@@ -256,7 +262,7 @@ class RunQueue:
         run = replace(
             head, state="submitted", msg_id=event.msg_id, kernel_id=event.kernel_id, generation=event.generation, submitted=event.now
         )
-        self._waiting.pop(0)
+        del self._waiting[head.run_id]
         self._running, self._reply, self._idle, self._interrupted = run, None, False, False
         return [Record(run), Submit(run)]
 
@@ -284,13 +290,13 @@ class RunQueue:
         return commands
 
     def _abort(self, now: float) -> list[Command]:
-        return [command for run in list(self._waiting) for command in self._finish(run, "aborted", now)]
+        return [command for run in list(self._waiting.values()) for command in self._finish(run, "aborted", now)]
 
     def _finish(self, run: Run, result: RunResult, now: float) -> list[Command]:
         if run is self._running:
             self._running = None
         else:
-            self._waiting.remove(run)
+            del self._waiting[run.run_id]
         self._results[run.run_id] = result
         if len(self._results) > _REMEMBERED:
             del self._results[next(iter(self._results))]
@@ -301,11 +307,12 @@ class RunQueue:
         ids = [run.run_id for run in self.runs]
         assert len(set(ids)) == len(ids), "a run is in the queue once"
         assert not self._results.keys() & set(ids), "what is finished is not in the queue"
-        assert all(run.state == "queued" and not run.msg_id for run in self._waiting)
+        assert all(run.state == "queued" and not run.msg_id for run in self._waiting.values())
         ordinals = [run.ordinal for run in self.runs]
         assert [*ordinals, self._next] == sorted({*ordinals, self._next}), "first in, first out"
         assert self._running is None or (self._running.state == "submitted" and self._running.msg_id)
         assert all(self._results.values()), "what is finished has a result"
+        assert self._queued in (None, {run.cell_id for run in self._waiting.values()}), "what is known of cells follows from the queue"
 
 
 def _how_it_stopped(runs: Sequence[Run]) -> Stopped | None:

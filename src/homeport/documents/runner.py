@@ -181,10 +181,7 @@ class Runner:
 
     def run_state(self, cell_id: str) -> str:
         """``running``, ``queued`` or ``idle``: the true run state of a cell."""
-        running = self._queue.running
-        if running is not None and running.cell_id == cell_id:
-            return "running"
-        return "queued" if any(run.cell_id == cell_id for run in self._queue.runs) else "idle"
+        return self._queue.state(cell_id)
 
     def result(self, run_id: str) -> RunResult | None:
         """How a run ended; empty while it has not, None when no such run is known. Durable after ``room.committed()``."""
