@@ -16,7 +16,7 @@ from typing import cast
 from pycrdt import Map, Text
 
 from homeport.core.text_merge import merge_text
-from homeport.documents.ids import new_cell_id
+from homeport.documents.conflicts import conflict_copy, conflict_of
 from homeport.documents.mirror import Change, MirrorCell
 from homeport.documents.room import Room
 from homeport.documents.schema import Cell, YCell, joined, new_cell, read_map
@@ -111,7 +111,7 @@ class Away:
         assert cell.text is not None
         merged = merge_text(cell.base, cell.text, theirs)
         replace_text(cast("Text", now.shared["source"]), theirs if merged is None else merged)
-        copies = [each for each in self._room.mirror if _original(each.shared) == cell.id and str(each.shared.get("source")) == cell.text]
+        copies = [each for each in self._room.mirror if conflict_of(each.shared) == cell.id and str(each.shared.get("source")) == cell.text]
         if merged is None and not copies:
             self._insert(_copy(cell), cell.id)
         elif merged is not None:
@@ -136,24 +136,8 @@ class Away:
 
 
 def _copy(cell: Told) -> Cell:
-    """A conflict copy, marked as those of a changed file are."""
-    made: Cell = {
-        "id": new_cell_id(),
-        "cell_type": cell.kind,
-        "source": cell.text,
-        "metadata": {"homeport": {"conflict": {"cell": cell.id}}},
-    }
+    """What the page has, as a conflict copy without results."""
+    made: Cell = {"cell_type": cell.kind, "source": cell.text}
     if cell.kind == "code":
         made |= {"outputs": [], "execution_count": None}
-    return made
-
-
-def _original(cell: YCell) -> str:
-    """The id of the cell whose conflict copy this is; empty for others."""
-    metadata = cell.get("metadata")
-    ours = cast("Map[object]", metadata).get("homeport") if isinstance(metadata, Map) else None
-    if isinstance(ours, Map):
-        ours = read_map(cast("Map[object]", ours))
-    conflict = cast("dict[str, JSON]", ours).get("conflict") if isinstance(ours, dict) else None
-    original = conflict.get("cell") if isinstance(conflict, dict) else None
-    return original if isinstance(original, str) else ""
+    return conflict_copy(made, cell.id)

@@ -13,7 +13,7 @@ from typing import cast
 from pycrdt import Array, Map, Text
 
 from homeport.core.cell_merge import CellPrint, Step, merge
-from homeport.documents.ids import new_cell_id
+from homeport.documents.conflicts import conflict_copy, conflict_of
 from homeport.documents.room import Room
 from homeport.documents.schema import Cell, YCell, YOutputs, joined, new_cell, new_outputs, plain, read_map
 from homeport.documents.serial import kept_metadata
@@ -62,15 +62,6 @@ def _without_known(room: Room, ours: Sequence[CellPrint], theirs: Sequence[CellP
     return [step for step in steps if step.action != "conflict" or wanted[step.id] not in known]
 
 
-def conflict_of(cell: YCell) -> str:
-    """The id of the cell that ``cell`` is a conflict copy of; empty when it is none."""
-    metadata = cell.get("metadata")
-    ours = cast("Map[object]", metadata).get("homeport") if isinstance(metadata, Map) else None
-    conflict = cast("dict[str, JSON]", ours).get("conflict") if isinstance(ours, dict) else None
-    original = conflict.get("cell") if isinstance(conflict, dict) else None
-    return original if isinstance(original, str) else ""
-
-
 def merge_metadata(
     room: Room, base: Mapping[str, str], ours: Mapping[str, str], theirs: Mapping[str, JSON], digests: Mapping[str, str]
 ) -> None:
@@ -113,7 +104,7 @@ def _arrange(room: Room, steps: Sequence[Step], theirs: Mapping[str, Cell]) -> d
         if step.action == "insert":
             room.cells.insert(index, new_cell({**theirs[step.id], "id": step.id}))
         elif step.action == "conflict":
-            room.cells.insert(index, new_cell(_copy(theirs[step.id], new_cell_id(), step.id)))
+            room.cells.insert(index, new_cell(conflict_copy(theirs[step.id], step.id)))
         elif step.id in moving:
             # The schema has no move: a cell is taken out and put in.
             merged = _merged(moving[step.id], theirs.get(step.id, {}), step)
@@ -157,12 +148,6 @@ def _staying(present: Sequence[str], wanted: Sequence[str]) -> set[str]:
         staying.add(last)
         last = before[last]
     return staying
-
-
-def _copy(cell: Cell, identity: str, original: str) -> Cell:
-    metadata = cell.get("metadata")
-    marked: dict[str, JSON] = {**(metadata if isinstance(metadata, dict) else {}), "homeport": {"conflict": {"cell": original}}}
-    return {**cell, "id": identity, "metadata": marked}
 
 
 def _take(cell: YCell, theirs: Cell, step: Step) -> None:

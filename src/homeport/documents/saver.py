@@ -24,10 +24,11 @@ from homeport.core.backoff import Backoff
 from homeport.core.cell_merge import CellPrint, align, stages, supposed_base
 from homeport.documents.blobs import Blobs
 from homeport.documents.codec import Notebook
+from homeport.documents.conflicts import conflict_of
 from homeport.documents.encoder import Base, Encoder, Snapshot, metadata_digests
 from homeport.documents.ids import new_cell_id
 from homeport.documents.limits import Limits
-from homeport.documents.merging import conflict_of, merge_into, merge_metadata
+from homeport.documents.merging import merge_into, merge_metadata
 from homeport.documents.mirror import Change
 from homeport.documents.room import Room
 from homeport.documents.save_history import SaveHistory
