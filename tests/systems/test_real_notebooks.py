@@ -24,6 +24,8 @@ UNSTEADY = {"Countdown.ipynb"}
 pytestmark = [pytest.mark.needs("real-notebooks", "chromium"), pytest.mark.timeout(3 * MOST)]
 
 
+# Some show pictures of the web, which tests do not reach, or of files that do not lie beside them here.
+@pytest.mark.expect_console(r"Failed to load resource: .*\((https?://(?!127\.0\.0\.1)|http://127\.0\.0\.1:\d+/files/)")
 @pytest.mark.parametrize("name", NAMES)
 async def test_run_all_gives_what_nbclient_gives(name: str, make_server: MakeServer, open_page: OpenPage, tmp_path: Path) -> None:
     server = make_server(environment={"PYTHONHASHSEED": "0"})

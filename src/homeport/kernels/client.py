@@ -91,6 +91,8 @@ class SupervisorClient:
         self._idle_shutdown: float | None = None
         self._configured = False
         self._giving_up: asyncio.TimerHandle | None = None
+        self._met = False
+        self._answered = asyncio.Event()
         self.problem = ""
         """Why there is no link now, once that is known: what a person should read."""
         self.kernels: Mapping[str, KernelInfo] = MappingProxyType(self._kernels)
@@ -117,6 +119,18 @@ class SupervisorClient:
         except BaseException:
             await self.close()
             raise
+
+    async def known(self) -> None:
+        """Wait until :attr:`kernels` tells which kernels there are: before the first link there seem to be none.
+
+        Raises:
+            SupervisorUnavailable: there was no link yet, for the reason that it names.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(PATIENCE):
+                await self._answered.wait()
+        if not self._met:
+            raise SupervisorUnavailable(self.problem or "The kernels cannot be reached yet; try again soon.")
 
     async def close(self) -> None:
         """Hang up; kernels run on. Cursors that are being read raise KernelGone."""
@@ -319,6 +333,7 @@ class SupervisorClient:
         if problem != self.problem:
             log.warning("%s", problem)
             self.problem = problem
+            self._answered.set()
             self._tell(None)
 
     async def _connect(self) -> tuple[Link, wire.Welcome]:
@@ -332,6 +347,8 @@ class SupervisorClient:
 
     def _found(self, link: Link, welcome: wire.Welcome) -> None:
         self._link = link
+        self._met = True
+        self._answered.set()
         self.problem = ""
         if self._giving_up is not None:
             self._giving_up.cancel()

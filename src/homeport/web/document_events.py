@@ -7,6 +7,7 @@ and its channels live as long as the stream's connection: when it is cut, pages 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 from typing import cast
 
@@ -80,7 +81,9 @@ class EventsChannel(Handler):
 
     async def delete(self, stream_id: str, channel: str) -> None:
         """DELETE: the tab is leaving."""
-        self.parts.event_streams.find(stream_id, self.who.identity.username).drop(channel)
+        # A tab that closes its stream says so as well, and the stream's end may be seen first.
+        with contextlib.suppress(NotFound):
+            self.parts.event_streams.find(stream_id, self.who.identity.username).drop(channel)
         self.set_status(204)
 
     async def _open(self, stream: EventStream, name: str) -> None:

@@ -38,13 +38,12 @@ class KernelSocket(Socket):
 
     kind = Kind.SOCKET
 
-    def prepare(self) -> None:
+    async def prepare(self) -> None:
         """Pass the gate; a kernel that is not there is an HTTP 404, which clients understand as gone for good."""
         super().prepare()
+        await self.parts.supervisor.known()
         self._kernel_id = self.path_kwargs["kernel_id"]
         if self._kernel_id not in self.parts.supervisor.kernels:
-            if not self.parts.supervisor.connected:
-                raise SupervisorUnavailable("The kernels cannot be reached at the moment; try again soon.")
             raise NotFound(f"There is no kernel {self._kernel_id}.", kernel=self._kernel_id)
 
     def select_subprotocol(self, subprotocols: list[str]) -> str | None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import mimetypes
 import os
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from homeport.core import paths
-from homeport.errors import BadRequest, NotFound
+from homeport.errors import BadRequest, NotFound, SupervisorUnavailable
 from homeport.kernels.sessions import Session, kernel_environment
 from homeport.protocol.rest import KernelModel, KernelspecModel, KernelspecsModel, NewKernel, SessionBody, SessionModel, timestamp
 from homeport.web.base import Handler
@@ -33,8 +34,9 @@ def kernel_model(info: KernelInfo, connections: int) -> KernelModel:
 class KernelHandler(Handler):
     """Base of the handlers here."""
 
-    def info(self, kernel_id: str) -> KernelInfo:
-        """Raises NotFound."""
+    async def info(self, kernel_id: str) -> KernelInfo:
+        """Raises NotFound, and SupervisorUnavailable while it is not known which kernels there are."""
+        await self.parts.supervisor.known()
         info = self.parts.supervisor.kernels.get(kernel_id)
         if info is None:
             raise NotFound(f"There is no kernel {kernel_id}.", kernel=kernel_id)
@@ -50,6 +52,7 @@ class Kernels(KernelHandler):
 
     async def get(self) -> None:
         """GET: all of them."""
+        await self.parts.supervisor.known()
         await self.send_json([self.model(info) for info in self.parts.supervisor.kernels.values()])
 
     async def post(self) -> None:
@@ -69,11 +72,11 @@ class OneKernel(KernelHandler):
 
     async def get(self, kernel_id: str) -> None:
         """GET."""
-        await self.send_json(self.model(self.info(kernel_id)))
+        await self.send_json(self.model(await self.info(kernel_id)))
 
     async def delete(self, kernel_id: str) -> None:
         """DELETE: shut it down."""
-        self.info(kernel_id)
+        await self.info(kernel_id)
         await self.parts.supervisor.shutdown(kernel_id)
         self.set_status(204)
 
@@ -83,7 +86,7 @@ class KernelAction(KernelHandler):
 
     async def post(self, kernel_id: str, action: str) -> None:
         """POST."""
-        self.info(kernel_id)
+        await self.info(kernel_id)
         if action == "interrupt":
             await self.parts.supervisor.interrupt(kernel_id)
             self.set_status(204)
@@ -148,6 +151,8 @@ class Sessions(SessionHandler):
 
     async def get(self) -> None:
         """GET: all of them."""
+        with contextlib.suppress(SupervisorUnavailable):
+            await self.parts.supervisor.known()
         await self.send_json([self.session_model(session) for session in self.parts.sessions.list()])
 
     async def post(self) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import socket
+from collections.abc import Awaitable
 from types import TracebackType
 from typing import Any, ClassVar
 from urllib.parse import unquote
@@ -77,7 +78,7 @@ class Socket(WebSocketHandler):
         for name, value in API_HEADERS.items():
             self.set_header(name, value)
 
-    def prepare(self) -> None:
+    def prepare(self) -> Awaitable[None] | None:
         """Pass the gate."""
         self.client = client_behind(self.request, self.rules)
         gate.check_peer(self.request.remote_ip or "", self.rules)

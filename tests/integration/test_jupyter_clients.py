@@ -1,0 +1,175 @@
+"""Clients that speak Jupyter's API: kernels and sessions over REST, messages over ``/api/kernels/<id>/channels``, links that are cut."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import uuid
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bench.kernel_socket import SUBPROTOCOL, decode, encode
+from tornado.httpclient import AsyncHTTPClient
+from websockets.asyncio.client import ClientConnection, connect
+
+from harness.edge import Edge, serving
+from harness.server import Server
+
+# Prints a line whenever its file grows, so that the test decides when there is something to miss.
+FOLLOWS = """
+import pathlib, time
+path, seen = pathlib.Path("go"), 0
+while seen < {count}:
+    there = len(path.read_text()) if path.exists() else 0
+    while seen < there:
+        seen += 1
+        print("line", seen, flush=True)
+    time.sleep(0.01)
+"""
+
+
+class Client:
+    """One of Jupyter's clients, in either sub-protocol; ``session`` is what it calls itself in the address and in its headers."""
+
+    def __init__(self, link: ClientConnection, session: str) -> None:
+        self._link = link
+        self._session = session
+
+    async def execute(self, code: str) -> str:
+        """Send an execute request; its msg_id."""
+        msg_id = uuid.uuid4().hex
+        header: dict[str, object] = {
+            "msg_id": msg_id,
+            "msg_type": "execute_request",
+            "session": self._session,
+            "username": "",
+            "version": "5.3",
+        }
+        content: dict[str, object] = {"code": code, "silent": False, "allow_stdin": False}
+        if self._link.subprotocol == SUBPROTOCOL:
+            await self._link.send(encode("shell", header, content))
+        else:
+            message = {"channel": "shell", "header": header, "parent_header": {}, "metadata": {}, "content": content}
+            await self._link.send(json.dumps(message))
+        return msg_id
+
+    async def next(self) -> tuple[str, str, str, dict[str, Any]]:
+        """Channel, type, msg_id of the request, and content of the next message."""
+        frame = await asyncio.wait_for(self._link.recv(), 60)
+        if isinstance(frame, bytes):
+            channel, parts = decode(frame)
+            header, parent, content = (json.loads(parts[number]) for number in (0, 1, 3))
+        else:
+            message = json.loads(frame)
+            channel, header, parent, content = (message[key] for key in ("channel", "header", "parent_header", "content"))
+        return channel, header["msg_type"], parent.get("msg_id", ""), content
+
+    async def text(self, request: str, *, until: str = "") -> str:
+        """What the request printed, up to its end, or until ``until`` is in it."""
+        text, missing = "", {"execute_reply", "idle"}
+        while missing and not (until and until in text):
+            _, kind, parent, content = await self.next()
+            if parent != request:
+                continue
+            text += content["text"] if kind == "stream" else ""
+            missing -= {kind, content.get("execution_state", "")}
+        return text
+
+
+@asynccontextmanager
+async def client(url: str, token: str, kernel: str, *, session: str = "", v1: bool = True) -> AsyncIterator[Client]:
+    """A link to a kernel, as jupyter_server's clients open it."""
+    session = session or uuid.uuid4().hex
+    address = f"{url.replace('http', 'ws', 1)}api/kernels/{kernel}/channels?session_id={session}&token={token}"
+    async with connect(address, subprotocols=[SUBPROTOCOL] if v1 else None, max_size=None) as link:
+        assert (link.subprotocol == SUBPROTOCOL) == v1
+        yield Client(link, session)
+
+
+async def ask(server: Server, path: str, body: Mapping[str, object]) -> Any:
+    """POST to the API."""
+    answer = await AsyncHTTPClient().fetch(
+        f"{server.url}{path}", method="POST", headers=server.headers, body=json.dumps(body), request_timeout=60
+    )
+    return json.loads(answer.body)
+
+
+def lines(first: int, last: int) -> str:
+    """What FOLLOWS prints."""
+    return "".join(f"line {number}\n" for number in range(first, last + 1))
+
+
+@pytest.mark.parametrize("v1", [True, False], ids=["v1.kernel.websocket.jupyter.org", "default"])
+async def test_both_sub_protocols_run_code(server: Server, v1: bool) -> None:
+    kernel = (await ask(server, "api/kernels", {"name": "python3"}))["id"]
+    async with client(server.url, server.token, kernel, v1=v1) as one:
+        request = await one.execute("print('é'); 6 * 7")
+        seen: list[tuple[str, str]] = []
+        result = text = ""
+        while not {("shell", "execute_reply"), ("iopub", "idle")} <= set(seen):
+            channel, kind, parent, content = await one.next()
+            if parent == request:
+                seen.append((channel, content["execution_state"] if kind == "status" else kind))
+                text += content["text"] if kind == "stream" else ""
+                result = content["data"]["text/plain"] if kind == "execute_result" else result
+        assert (text, result) == ("é\n", "42")
+        on_iopub = [kind for channel, kind in seen if channel == "iopub"]
+        assert on_iopub == ["busy", "execute_input", "stream", "execute_result", "idle"]
+
+
+async def test_who_comes_back_gets_what_was_missed_and_who_is_new_all_that_runs(server: Server) -> None:
+    session = await ask(server, "api/sessions", {"path": "a.ipynb", "name": "", "type": "notebook", "kernel": {"name": "python3"}})
+    kernel = session["kernel"]["id"]
+    go = server.root / "go"
+    async with client(server.url, server.token, kernel, session="the-same") as one:
+        request = await one.execute(FOLLOWS.format(count=30))
+        go.write_text("x" * 10)
+        assert await one.text(request, until="line 10\n") == lines(1, 10)
+    go.write_text("x" * 20)
+    async with client(server.url, server.token, kernel) as new:
+        # Nothing of the request is over, so all of it is there for one that has seen none of it.
+        assert await new.text(request, until="line 20\n") == lines(1, 20)
+        async with client(server.url, server.token, kernel, session="the-same", v1=False) as again:
+            go.write_text("x" * 30)
+            assert await again.text(request) == lines(11, 30)
+        # Replies go to the session that asked: the other one sees the end on iopub alone.
+        assert await new.text(request, until="line 30\n") == lines(21, 30)
+
+
+async def test_a_client_goes_on_after_the_server_was_killed(server: Server) -> None:
+    kernel = (await ask(server, "api/kernels", {"name": "python3"}))["id"]
+    go = server.root / "go"
+    go.write_text("")
+    async with client(server.url, server.token, kernel, session="the-same") as one:
+        request = await one.execute(FOLLOWS.format(count=20).replace('"go"', repr(str(go))))
+        go.write_text("x" * 10)
+        assert await one.text(request, until="line 10\n") == lines(1, 10)
+        await server.kill()
+    go.write_text("x" * 20)
+    await server.start()
+    # It answers before it has met its supervisor; nobody is told meanwhile that a kernel is gone.
+    answer = await AsyncHTTPClient().fetch(f"{server.url}api/kernels/{kernel}", headers=server.headers)
+    assert json.loads(answer.body)["execution_state"] in ("busy", "idle")
+    async with client(server.url, server.token, kernel, session="the-same") as again:
+        # How far it had read died with the server, so it gets the whole of what runs: nothing is missing.
+        assert await again.text(request) == lines(1, 20)
+
+
+async def test_small_frames_are_sent_at_once(home: Path) -> None:
+    """Nagle's algorithm is off on every WebSocket, or the second of two small frames waits for an acknowledgement: 40 ms."""
+    async with serving(home, kernels=True) as edge:
+        kernel = (await edge.json("api/kernels", "POST", {"name": "python3"}))["id"]
+        async with client(edge.base, edge.parts.auth.token or "", kernel) as one:
+            await one.text(await one.execute("1"))
+            assert nodelay(edge)
+
+
+def nodelay(edge: Edge) -> bool:
+    """Whether the one WebSocket that is open has TCP_NODELAY."""
+    (link,) = edge.parts.connections._open  # pyright: ignore[reportPrivateUsage]
+    stream = link.ws_connection.stream  # type: ignore[attr-defined]
+    return bool(stream.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
