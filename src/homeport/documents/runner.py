@@ -18,7 +18,7 @@ An answer to ``input()`` has a message id made from its request's, and is sent b
 between, the page asks again and the second answer is not taken. A new generation's journal is read from its beginning.
 
 What the kernel is, and getting one, is ``kernel_link.py``'s; reading its journal ``journal_reader.py``'s; writing
-``cell_runs.py``'s; what a message does to a cell ``outputs.py``'s.
+``cell_runs.py``'s; what a message does to a cell ``outputs.py``'s; what becomes of a long stream ``sealing.py``'s.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ from homeport.documents.limits import Limits
 from homeport.documents.outputs import CellRun, clear, run_of
 from homeport.documents.room import Room
 from homeport.documents.schema import YCell
-from homeport.documents.sealing import seal, stream_keys
+from homeport.documents.sealing import Sealer
 from homeport.documents.stopped import StoppedNotice
 from homeport.documents.tables import History
 from homeport.errors import HomeportError, KernelGone, NotFound, SupervisorUnavailable
@@ -94,7 +94,6 @@ class Runner:
         self._link = KernelLink(room=room, supervisor=supervisor, sessions=sessions, path=path, changed=self._on_kernel)
         streams = StreamLimits(limits.stream_head, limits.stream_tail, limits.stream)
         outputs = OutputLimits(stream=streams, outputs=limits.outputs)
-        self._blobs = blobs
         self._runs = CellRuns(
             room, outputs, lambda output: blobs.externalise(output, inline), run_state=self.run_state, written=self._publish
         )
@@ -111,6 +110,7 @@ class Runner:
             ended=self._on_ended,
         )
         self._stopped = StoppedNotice(room)
+        self._sealer = Sealer(room, blobs, (row.cell_id for row in history.runs), self._on_sealed)
         self._over: set[Target] = set()
         self._ending: set[Target] = set()
         self._introduced: set[Target] = {(row.kernel_id, row.generation) for row in history.cursors}
@@ -124,9 +124,6 @@ class Runner:
         # Interrupted before the kernel had begun with it.
         self._interrupt_begun: CellRun | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        # Cells whose long streams are to go from the log into the blob store.
-        self._unsealed: dict[str, None] = dict.fromkeys(row.cell_id for row in history.runs)
-        self._sealing: asyncio.Task[None] | None = None
         room.run_state = self.run_state
         # Whether a kernel still lives may not be known yet; what it says late must find its cell.
         self._runs.restore(history.runs, {(row.kernel_id, row.generation) for row in history.cursors})
@@ -149,8 +146,7 @@ class Runner:
         if self._driver is not None:
             self._driver.cancel()
             await asyncio.gather(self._driver, return_exceptions=True)
-        if self._sealing is not None:
-            await self._sealing
+        await self._sealer.close()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._runs.flush()
         self._link.close()
@@ -347,7 +343,7 @@ class Runner:
                 changed.append(run)
                 self._runs.record(run)
                 if run.state == "finished":
-                    self._unsealed[run.cell_id] = None
+                    self._sealer.add(run.cell_id)
                     for waiter in self._results.pop(run.run_id, ()):
                         if not waiter.done():
                             waiter.set_result(run.result)
@@ -360,7 +356,7 @@ class Runner:
         return self._runs.by_msg(running.msg_id) if running is not None else None
 
     def _publish(self) -> None:
-        self._seal_soon()
+        self._sealer.go_on()
         entries = [
             {
                 "run": run.run_id,
@@ -443,20 +439,9 @@ class Runner:
         self._runs.flush()
         await self._send(run)
 
-    async def _seal(self) -> None:
-        """Put the long streams of runs that are over into the blob store, one after the other."""
-        while self._unsealed:
-            cell_id = next(iter(self._unsealed))
-            del self._unsealed[cell_id]
-            if self.run_state(cell_id) != "running":
-                for key in stream_keys(self._room, cell_id):
-                    if await seal(self._room, self._blobs, cell_id, key):
-                        self._runs.sealed(cell_id, key)
-                        self._runs.flush()
-
-    def _seal_soon(self) -> None:
-        if self._unsealed and (self._sealing is None or self._sealing.done()):
-            self._sealing = asyncio.create_task(self._seal(), name=f"streams of {self.path}")
+    def _on_sealed(self, cell_id: str, key: str) -> None:
+        self._runs.sealed(cell_id, key)
+        self._runs.flush()
 
     async def _turn(self) -> None:
         """Wait until a generation is over."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable, Iterable
 from typing import Any, cast
 
 from pycrdt import Array, Map
@@ -21,6 +22,47 @@ from homeport.documents.tables import Drop
 from homeport.errors import HomeportError
 
 log = logging.getLogger(__name__)
+
+
+class Sealer:
+    """Seals the streams of the cells that it is told of, one after the other, in a task of its own.
+
+    Args:
+        room: the document.
+        blobs: the store.
+        cells: whose runs may have been over before the server started.
+        sealed: called with the cell's id and the stream's key after each.
+    """
+
+    def __init__(self, room: Room, blobs: Blobs, cells: Iterable[str], sealed: Callable[[str, str], None]) -> None:
+        self._room = room
+        self._blobs = blobs
+        self._sealed = sealed
+        self._waiting = dict.fromkeys(cells)
+        self._task: asyncio.Task[None] | None = None
+
+    def add(self, cell_id: str) -> None:
+        """A run of the cell is over: its streams are sealed after the next :meth:`go_on`, when nothing runs in it again."""
+        self._waiting[cell_id] = None
+
+    def go_on(self) -> None:
+        """Begin with what waits; called when all that is known of the runs has been written."""
+        if self._waiting and (self._task is None or self._task.done()):
+            self._task = asyncio.create_task(self._seal(), name=f"streams of {self._room.document}")
+
+    async def close(self) -> None:
+        """Wait for what is being sealed."""
+        if self._task is not None:
+            await self._task
+
+    async def _seal(self) -> None:
+        while self._waiting:
+            cell_id = next(iter(self._waiting))
+            del self._waiting[cell_id]
+            if self._room.run_state(cell_id) != "running":
+                for key in stream_keys(self._room, cell_id):
+                    if await seal(self._room, self._blobs, cell_id, key):
+                        self._sealed(cell_id, key)
 
 
 def stream_keys(room: Room, cell_id: str) -> list[str]:
