@@ -9,6 +9,7 @@ import requests
 
 from harness import notebooks
 from harness.document_client import OpenDocument
+from harness.rest import rest
 from harness.server import MakeServer, Server
 
 FLOOD = "for n in range(1_000_000): print(f'line {n}')"
@@ -82,3 +83,18 @@ async def test_others_work_on_while_a_cell_floods(server: Server, open_document:
     await flood.until(lambda: flood.text("cell-1").endswith("line 999999\n"), "the last line")
     # The others were served during the flood, not after it.
     assert still_running == ["cell-1"]
+
+
+async def test_an_open_notebook_reads_over_rest_as_a_closed_one(server: Server, open_document: OpenDocument) -> None:
+    file = server.root / "a.ipynb"
+    notebooks.write(file, "print('one')\nprint('two')")
+    page = await open_document(server, "a.ipynb")
+    await page.ran("cell-0")
+    model = (await rest(server, "GET", "api/contents/a.ipynb")).json()
+    (cell,) = model["content"]["cells"]
+    # Text is one string, as jupyter_server gives it; files have lists of lines, and so have copies and downloads.
+    assert cell["source"] == "print('one')\nprint('two')"
+    assert cell["outputs"][0]["text"] == "one\ntwo\n"
+    await page.operate("save")
+    await rest(server, "POST", "api/contents", json={"copy_from": "a.ipynb"})
+    assert (server.root / "a-Copy1.ipynb").read_bytes() == file.read_bytes() == await get(server, "files/a.ipynb?download=1")

@@ -109,13 +109,27 @@ class ContentsHandler(Handler):
         """
         whole = await self.parts.documents.model(path)
         if whole is not None:
-            return whole
+            return await self.for_api(whole, path)
         stat = await self.parts.store.stat(path)
         if (stat.size or 0) <= SMALL:
-            raw, _ = await self.parts.store.read(path)
-            return await asyncio.to_thread(notebook_json.for_api, raw, path)
+            return await self.for_api((await self.parts.store.read(path))[0], path)
+        return await self._big_for_api(self.parts.store.absolute(path), path)
+
+    async def for_api(self, content: bytes, path: str) -> bytes:
+        """A notebook's JSON as the API gives it, from what its file holds.
+
+        Raises:
+            InvalidNotebook: it is no notebook.
+        """
+        if len(content) <= SMALL:
+            return await asyncio.to_thread(notebook_json.for_api, content, path)
+        with contextlib.closing(Upload(self.folder)) as source:
+            await asyncio.to_thread(source.take, content)
+            return await self._big_for_api(source.file, path)
+
+    async def _big_for_api(self, file: Path, path: str) -> bytes:
         with contextlib.closing(Upload(self.folder)) as answer:
-            await self.parts.notebook_worker.work("for_api", self.parts.store.absolute(path), answer.file, path)
+            await self.parts.notebook_worker.work("for_api", file, answer.file, path)
             return await answer.read()
 
 
@@ -279,7 +293,7 @@ class Contents(ContentsHandler):
         async for path in self._free(folder, f"{stem}-Copy", dot + ending, "", first=1):
             with contextlib.suppress(Conflict):
                 if whole is not None:
-                    await self.parts.store.write(path, notebook_json.for_file(whole, source), create_only=True)
+                    await self.parts.store.write(path, whole, create_only=True)
                 else:
                     await self.parts.store.copy(source, path)
                 return path

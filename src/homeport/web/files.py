@@ -44,8 +44,7 @@ class Files(Handler):
         whole = await self.parts.documents.model(path) if paths.is_notebook(path) else None
         if whole is not None:
             # The open document is newer than its file.
-            saved = await asyncio.to_thread(_saved_form, whole, path)
-            await self._send(len(saved), None, saved)
+            await self._send(len(whole), None, whole)
             return
         real = self.parts.store.absolute(path)
         handle, size, modified = await asyncio.to_thread(_open, real, path)
@@ -99,12 +98,6 @@ class _BadRange(BadRequest):
 
     code = "bad_range"
     status = 416
-
-
-def _saved_form(whole: bytes, path: str) -> bytes:
-    from homeport.web.notebook_json import for_file
-
-    return for_file(whole, path)
 
 
 def _open(real: Path, path: str) -> tuple[int, int, float]:

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 
 import msgspec
 
 from homeport.protocol.rest import timestamp
-from homeport.web import notebook_json
-from homeport.web.contents import SMALL, ContentsHandler, served
-from homeport.web.uploads import Upload
+from homeport.web.contents import ContentsHandler, served
 
 
 class VersionModel(msgspec.Struct):
@@ -39,13 +36,7 @@ class OneVersion(ContentsHandler):
         """GET: that state as a notebook."""
         path = served(path)
         content = await asyncio.to_thread(self.parts.documents.history.read, self.parts.store.absolute(path), version)
-        if len(content) <= SMALL:
-            await self.send_json(await asyncio.to_thread(notebook_json.for_api, content, path))
-            return
-        with contextlib.closing(Upload(self.folder)) as source, contextlib.closing(Upload(self.folder)) as answer:
-            await asyncio.to_thread(source.take, content)
-            await self.parts.notebook_worker.work("for_api", source.file, answer.file, path)
-            await self.send_json(await answer.read())
+        await self.send_json(await self.for_api(content, path))
 
     async def post(self, path: str, version: str) -> None:
         """POST: make that state the notebook's again."""
