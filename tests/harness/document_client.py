@@ -82,6 +82,8 @@ class DocumentClient:
         self._applying = False
         self._reachable = asyncio.Event()
         self._reachable.set()
+        self._reading = asyncio.Event()
+        self._reading.set()
         self._settled: dict[str, str] = {}
         """Text of each cell when the server last had everything."""
         self._moved: set[str] = set()
@@ -125,6 +127,14 @@ class DocumentClient:
         """Come back."""
         self._reachable.set()
 
+    def stop_reading(self) -> None:
+        """Stay connected, and read nothing any more until :meth:`read_on`."""
+        self._reading.clear()
+
+    def read_on(self) -> None:
+        """Read what has come."""
+        self._reading.set()
+
     async def settled(self, *, seconds: float = 30) -> None:
         """Wait until this page is online, has sent everything and has it acknowledged."""
         await self.until(lambda: self._linked and self.acknowledged >= self.sent > 0, "everything to be acknowledged", seconds=seconds)
@@ -161,6 +171,7 @@ class DocumentClient:
             self._outbox.clear()
             self._parts = b""
             async for message in socket:
+                await self._reading.wait()
                 assert isinstance(message, bytes), "frames are binary"
                 await self._receive(message)
 

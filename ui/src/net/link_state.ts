@@ -7,7 +7,7 @@
 import type { PageMessage } from "./frames";
 
 /** Milliseconds. */
-export const PING_EVERY = 4_000;
+export const PING_EVERY = 3_000;
 /** A ping unanswered for so long means a dead link; with {@link PING_EVERY} a cut is seen within 10 s, on a slow machine too. */
 export const PONG_WITHIN = 5_000;
 /** After the machine woke or the network changed we are less patient. */
