@@ -8,7 +8,7 @@ import os
 import time
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import nbformat
 import pytest
@@ -163,6 +163,53 @@ async def test_what_nobody_knows_is_kept_to_the_byte(server: Server, open_docume
     assert file.read_text() == as_nbformat(wanted)
 
 
+INEXACT: Any = json.loads('{"big": 12345678901234567890, "none": [NaN, -Infinity], "one": 1.0, "same": 1, "text": "\\ud83d"}')
+
+
+def inexact() -> dict[str, Any]:
+    """A notebook with values in every place that a Yjs document cannot hold."""
+    notebook = json.loads(json.dumps(UNKNOWN))
+    result = notebook["cells"][1]["outputs"][0]
+    for place in (notebook["metadata"], notebook["own_member"], result["metadata"], result, result["data"]["application/json"]):
+        place["exact"] = INEXACT
+    for cell in notebook["cells"]:
+        cell["metadata"]["exact"] = cell["exact"] = INEXACT
+    return cast("dict[str, Any]", notebook)
+
+
+def with_escapes(notebook: dict[str, Any]) -> bytes:
+    return as_nbformat(notebook).replace("\ud83d", "\\ud83d").encode()
+
+
+async def test_what_a_document_cannot_hold_is_kept_to_the_byte(server: Server, open_document: OpenDocument) -> None:
+    file = server.root / "a.ipynb"
+    wanted = inexact()
+    file.write_bytes(with_escapes(wanted))
+    page = await open_document(server, "a.ipynb")
+    page.type_into(1, "\ny")
+    page.move("r", 0)
+    await page.committed()
+    await page.operate("save")
+    wanted["cells"][1]["source"] = ["x = 1\n", "x\n", "y"]
+    wanted["cells"].insert(0, wanted["cells"].pop())
+    assert file.read_bytes() == with_escapes(wanted)
+    await server.kill()
+    await server.start()
+    # Another program's changes of nothing but such values; then a page's of what stands beside them.
+    for place in (wanted["metadata"], *wanted["cells"], *(cell["metadata"] for cell in wanted["cells"]), wanted["cells"][2]["outputs"][0]):
+        place["exact"] = {**INEXACT, "same": 1.0, "one": 1}
+    file.write_bytes(with_escapes(wanted))
+    page = await open_document(server, "a.ipynb")
+    await page.until(lambda: page.cells[0]["metadata"]["exact"] == page.cells[2]["metadata"]["exact"], "the merged file")
+    page.cells[1]["metadata"]["exact"] = {**page.cells[1]["metadata"]["exact"], "same": 2}
+    page.type_into(2, "z")
+    await page.committed()
+    await page.operate("save")
+    wanted["cells"][1]["metadata"]["exact"] = {**INEXACT, "same": 2, "one": 1}
+    wanted["cells"][2]["source"] = ["x = 1\n", "x\n", "yz"]
+    assert file.read_bytes() == with_escapes(wanted)
+
+
 async def test_a_file_keeps_its_minor(server: Server, open_document: OpenDocument) -> None:
     for minor in (0, 2, 4, 5, 6):
         file = server.root / f"{minor}.ipynb"
@@ -182,7 +229,7 @@ async def test_a_file_keeps_its_minor(server: Server, open_document: OpenDocumen
 
 async def test_a_file_that_did_not_change_is_not_rewritten(server: Server, open_document: OpenDocument) -> None:
     file = server.root / "a.ipynb"
-    file.write_text(json.dumps(UNKNOWN, indent=4))  # not as we would write it
+    file.write_text(json.dumps(inexact(), indent=4))  # not as we would write it
     before = look(file)
     page = await open_document(server, "a.ipynb")
     await page.operate("save")

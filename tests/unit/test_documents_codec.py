@@ -12,11 +12,11 @@ import nbformat
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pycrdt import Array, Doc
+from pycrdt import Array, Doc, Map
 
 from harness.profiles import examples
 from homeport.core.cell_merge import CellPrint
-from homeport.documents import schema, serial
+from homeport.documents import exact, schema, serial
 from homeport.documents.blobs import BLOB, STREAM, Blobs, Inline, fragment, references
 from homeport.documents.codec import Notebook, OldFormat, decode
 from homeport.documents.limits import Limits
@@ -39,12 +39,18 @@ def read(raw: bytes | dict[str, Any], blobs: Blobs, **more: Any) -> Notebook:
 
 
 def through_document(notebook: Notebook) -> list[schema.Cell]:
-    """The cells as they come back from a Yjs document."""
+    """The cells as they come back from a Yjs document, as a page has it."""
     doc: Doc[Any] = Doc()
-    cells = doc.get("cells", type=Array)
+    cells, meta = doc.get("cells", type=Array), doc.get("meta", type=Map)
     with doc.transaction(origin="test"):
         cells.extend([schema.new_cell(cell) for cell in notebook.cells])
-    return [schema.read_map(cell) for cell in cells]
+        for key, value in schema.new_meta({"metadata": notebook.metadata, "extra": notebook.extra}).items():
+            meta[key] = value
+    page: Doc[Any] = Doc()
+    page.apply_update(doc.get_update())
+    head = schema.whole_meta(schema.read_map(page.get("meta", type=Map)))
+    assert serial.value_digest(head) == serial.value_digest({"metadata": notebook.metadata, "extra": notebook.extra})
+    return [schema.read_map(cell) for cell in page.get("cells", type=Array)]
 
 
 def written(notebook: Notebook, blobs: Blobs) -> bytes:
@@ -80,7 +86,8 @@ def display(**data: Any) -> dict[str, Any]:
 
 line = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 texts = st.lists(line | st.sampled_from(["a\n", "\n", "\r\n", "\u2028", "\x1b[31m", "\\", '"']), max_size=6).map("".join)
-numbers = st.integers(-(2**52), 2**52) | st.floats(allow_nan=False, allow_infinity=False).filter(lambda value: not value.is_integer())
+integers = st.integers() | st.sampled_from([2**53, -(2**53), 2**53 + 1, 2**64 + 1, 10**400])
+numbers = integers | st.floats() | st.sampled_from([0.0, -0.0, 1.0, 1e22, 2.0**60])
 values = st.recursive(
     st.none() | st.booleans() | numbers | texts,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(line, inner, max_size=3),
@@ -198,12 +205,54 @@ def test_big_values_stand_as_references_that_any_viewer_can_show(blobs: Blobs) -
     assert blobs.value(str(reference["sha256"])) == PNG
 
 
-def test_numbers_that_a_document_cannot_hold_go_to_the_store(blobs: Blobs) -> None:
-    exact = {"big": 2**60 + 1, "small": 1}
-    found = read(notebook(code(display(json=exact))), blobs)
-    data = cast("Any", found.cells[0])["outputs"][0]["data"]
-    assert BLOB in data
-    assert json.loads(written(found, blobs))["cells"][0]["outputs"][0]["data"]["application/json"] == exact
+EXACT = '{"big": 1152921504606846977, "one": 1.0, "none": [NaN, -Infinity, -0.0, {"a": 1e+22}], "text": "\\ud800", "small": 1}'
+
+
+def test_what_a_document_cannot_hold_stands_beside_it(blobs: Blobs) -> None:
+    value = json.loads(EXACT)
+    cell = code({**display(json=value), "metadata": value}, metadata=value, x_cell=value)
+    found = read(notebook(cell, metadata={"x": value}, x_notebook=value), blobs)
+    [held] = through_document(found)
+    shown: Any = held["metadata"]
+    assert repr(shown["one"]) == "1"
+    assert shown["none"][:2] == [None, None]
+    assert shown["text"] == "\ufffd"
+    back = json.loads(written(found, blobs))
+    assert json.dumps(back["metadata"]["x"], sort_keys=True) == json.dumps(value, sort_keys=True)
+    [output] = back["cells"][0]["outputs"]
+    for there in (back["x_notebook"], *(back["cells"][0][key] for key in ("metadata", "x_cell")), output["metadata"]):
+        assert json.dumps(there, sort_keys=True) == json.dumps(value, sort_keys=True)
+    assert json.dumps(output["data"]["application/json"], sort_keys=True) == json.dumps(value, sort_keys=True)
+
+
+values_as_files_have_them = st.recursive(
+    st.none() | st.booleans() | numbers | st.text(st.characters(), max_size=4),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(line, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=examples(300))
+@given(values_as_files_have_them, st.data())
+def test_what_somebody_changed_is_theirs_and_the_rest_as_it_stood(value: Any, data: st.DataObject) -> None:
+    held, originals = exact.split(value)
+    doc: Doc[Any] = Doc()
+    shared = doc.get("m", type=Map)
+    shared["v"], shared["o"] = held, originals
+    copy: Doc[Any] = Doc()
+    copy.apply_update(doc.get_update())
+    shown = schema.read_map(copy.get("m", type=Map))
+    assert json.dumps(exact.whole(shown["v"], shown["o"]), sort_keys=True) == json.dumps(value, sort_keys=True)
+    if isinstance(value, dict) and value:
+        key = data.draw(st.sampled_from(sorted(value)))
+        changed = {**cast("Any", shown["v"]), key: "changed"}
+        assert json.dumps(exact.whole(changed, shown["o"]), sort_keys=True) == json.dumps({**value, key: "changed"}, sort_keys=True)
+
+
+def test_originals_that_a_page_made_up_are_no_danger() -> None:
+    for token in ("[" * 100_000, "9" * 5000, "true", '{"a": 1}', "nul", ""):
+        assert exact.whole(1, token) == 1
+        assert exact.whole({"a": 1}, {"a": token, "b": "2.0"}) == {"a": 1}
 
 
 def test_what_python_takes_for_json_is_taken(blobs: Blobs) -> None:

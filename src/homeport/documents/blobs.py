@@ -27,8 +27,9 @@ from urllib.parse import quote
 
 import msgspec
 
+from homeport.documents.exact import canonical, escaped, size, text
 from homeport.documents.limits import Limits
-from homeport.documents.schema import exact, joined, loads, normal, text
+from homeport.documents.schema import joined, loads
 from homeport.errors import NotFound
 from homeport.folders import private
 from homeport.protocol.document import JSON
@@ -121,13 +122,11 @@ class Blobs:
         return {**output, "data": self.stand_in(kept, references, moved)}
 
     def stays(self, mime: str, value: JSON, inline: Inline) -> bool:
-        """Whether a value may stand in the document: by its size, by what is left of the budget, and when it fits exactly."""
-        size = len(value) if isinstance(value, str) else len(msgspec.json.encode(value))
-        if size > self.limits.inline_value:
+        """Whether a value may stand in the document: by its size, and by what is left of the budget."""
+        count = size(value)
+        if count > self.limits.inline_value:
             return False
-        if not isinstance(value, str) and not exact(value):
-            return False
-        return size <= _SMALL or mime == BLOB or inline.take(size)
+        return count <= _SMALL or mime == BLOB or inline.take(count)
 
     def put(self, mime: str, value: JSON, raw: bytes | None = None) -> dict[str, JSON]:
         """Keep ``value`` and return its reference: ``{sha256, mime, size, url}``.
@@ -139,12 +138,12 @@ class Blobs:
         """
         content = _content(value)
         name = hashlib.sha256(mime.encode() + b"\n" + content).hexdigest()
-        size = _decoded_size(value) if isinstance(value, str) and _BASE64.match(mime) else len(content)
+        served = _decoded_size(value) if isinstance(value, str) and _BASE64.match(mime) else len(content)
         if not self.touch(name):
             raw = fragment(mime, value) if raw is None else raw
-            head = msgspec.json.encode(Head(mime, size, len(raw)))
+            head = msgspec.json.encode(Head(mime, served, len(raw)))
             self._write(name, (head, b"\n", raw))
-        return {"sha256": name, "mime": mime, "size": size, "url": self.url(name, mime)}
+        return {"sha256": name, "mime": mime, "size": served, "url": self.url(name, mime)}
 
     def touch(self, name: str) -> bool:
         """Begin the grace period of a blob anew; False when it is not there."""
@@ -302,12 +301,12 @@ def fragment(mime: str, value: JSON) -> bytes:
             return msgspec.json.encode(text(value))
         lines = text(value).splitlines(keepends=True)
         return b"[" + depth + b" " + (b"," + depth + b" ").join(map(msgspec.json.encode, lines)) + depth + b"]" if lines else b"[]"
-    compact = msgspec.json.encode(value, order="sorted")
-    if len(compact) > _PYTHON_JSON_UP_TO:
+    compact = _content(value)
+    if len(compact) > _PYTHON_JSON_UP_TO and canonical(value) == value:
         # Thirty times as fast as Python's; only the exponents of floats are written differently (1e-7, 1e-07).
         return msgspec.json.format(compact, indent=1).replace(b"\n", depth)
     pretty = json.dumps(value, ensure_ascii=False, indent=1, sort_keys=True, separators=(",", ": "))
-    return text(pretty).encode().replace(b"\n", depth)
+    return escaped(pretty).encode().replace(b"\n", depth)
 
 
 def digest(mime: str, value: JSON) -> str:
@@ -316,7 +315,7 @@ def digest(mime: str, value: JSON) -> str:
 
 
 def _content(value: JSON) -> bytes:
-    return text(value).encode() if isinstance(value, str) else msgspec.json.encode(normal(value), order="sorted")
+    return text(value).encode() if isinstance(value, str) else msgspec.json.encode(canonical(value), order="sorted")
 
 
 def _rejoined(value: JSON) -> JSON:

@@ -25,7 +25,7 @@ from homeport.documents.lock import DocumentLock
 from homeport.documents.peer import Peer
 from homeport.documents.room import Room
 from homeport.documents.saver import Saver
-from homeport.documents.schema import Cell, joined, read_map
+from homeport.documents.schema import Cell, joined, read_map, whole_cell
 from homeport.documents.serial import fingerprint, stream_rests
 from homeport.errors import BadRequest, HomeportError, NotFound, ProtocolError
 from homeport.protocol.document import JSON, Control
@@ -197,7 +197,7 @@ class Document:
             with other.transaction(origin="absorb"):
                 other.apply_update(update)
             cells_there = cast("Array[object]", other.get("cells", type=Array))
-            found = [read_map(cast("Map[object]", cell)) for cell in cells_there if isinstance(cell, Map)]
+            found = [whole_cell(read_map(cast("Map[object]", cell))) for cell in cells_there if isinstance(cell, Map)]
         except (ValueError, ExceptionGroup) as error:
             raise ProtocolError("A sync frame does not hold a Yjs update.") from error
         cells = {str(cell["id"]): cell for cell in found if _is_plain_cell(cell)}

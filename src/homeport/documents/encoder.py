@@ -16,7 +16,7 @@ from homeport.core.cell_merge import CellPrint
 from homeport.documents.blobs import Inline
 from homeport.documents.mirror import Change, MirrorCell
 from homeport.documents.room import Room
-from homeport.documents.schema import Cell, read_map
+from homeport.documents.schema import Cell, read_map, whole_meta
 from homeport.documents.serial import (
     EncodedCell,
     Piece,
@@ -115,7 +115,7 @@ class Encoder:
 
     def head(self) -> Head:
         """The notebook without its cells, now."""
-        meta = read_map(self._room.meta)
+        meta = whole_meta(read_map(self._room.meta))
         metadata, minor, extra = meta.get("metadata"), meta.get("nbformat_minor"), meta.get(EXTRA)
         return Head(
             metadata if isinstance(metadata, dict) else {},

@@ -14,9 +14,10 @@ from pycrdt import Array, Map, Text
 
 from homeport.core.cell_merge import CellPrint, Step, merge
 from homeport.documents.conflicts import conflict_copy, conflict_of
+from homeport.documents.exact import EXACT, split
 from homeport.documents.room import Room
-from homeport.documents.schema import Cell, YCell, YOutputs, joined, new_cell, new_outputs, plain, read_map
-from homeport.documents.serial import kept_metadata
+from homeport.documents.schema import Cell, YCell, YOutputs, joined, new_cell, new_outputs, plain, read_map, set_originals, whole_cell
+from homeport.documents.serial import kept_metadata, value_digest
 from homeport.documents.text_edit import replace_text
 from homeport.protocol.document import JSON
 
@@ -83,6 +84,19 @@ def merge_metadata(
         shared = cast("Map[object]", room.meta["metadata"])
         for key in changed:
             _put(shared, key, theirs)
+        _note_metadata(room.meta, {key: theirs.get(key) for key in changed})
+
+
+def _note_metadata(meta: Map[object], changed: Mapping[str, JSON]) -> None:
+    """Keep beside the notebook's metadata what the document cannot hold exactly of the keys that were ``changed``."""
+    if not isinstance(noted := read_map(meta).get(EXACT), dict):
+        noted = {}
+    before = noted.get("metadata")
+    after = {key: value for key, value in before.items() if key not in changed} if isinstance(before, dict) else {}
+    originals = split(dict(changed))[1]
+    after |= originals if isinstance(originals, dict) else {}
+    if after or before is not None:
+        meta[EXACT] = {**noted, "metadata": after}
 
 
 def _arrange(room: Room, steps: Sequence[Step], theirs: Mapping[str, Cell]) -> dict[str, YCell]:
@@ -96,7 +110,7 @@ def _arrange(room: Room, steps: Sequence[Step], theirs: Mapping[str, Cell]) -> d
     wanted = {step.id: step for step in steps if step.action in ("keep", "take")}
     order = _staying([cell.id for cell in before if cell.id in wanted], list(wanted))
     stayed = {cell.id: cell.shared for cell in before if cell.id in order and not _retyped(cell.shared, wanted[cell.id], theirs)}
-    moving = {cell.id: read_map(cell.shared) for cell in before if cell.id in wanted and cell.id not in stayed}
+    moving = {cell.id: whole_cell(read_map(cell.shared)) for cell in before if cell.id in wanted and cell.id not in stayed}
     for index in range(len(before) - 1, -1, -1):
         if before[index].id not in stayed:
             del room.cells[index]
@@ -151,24 +165,26 @@ def _staying(present: Sequence[str], wanted: Sequence[str]) -> set[str]:
 
 
 def _take(cell: YCell, theirs: Cell, step: Step) -> None:
+    ours = whole_cell(read_map(cell))
     if step.content:
-        _take_content(cell, theirs)
+        _take_content(cell, ours, theirs)
     if step.results:
         _take_results(cell, theirs)
+    set_originals(cell, _merged(ours, theirs, step))
 
 
-def _take_content(cell: YCell, theirs: Cell) -> None:
+def _take_content(cell: YCell, before: Cell, theirs: Cell) -> None:
     source = cell.get("source")
     if isinstance(source, Text):
         replace_text(source, joined(theirs.get("source", "")))
     metadata = cell.get("metadata")
     if isinstance(metadata, Map):
         shared = cast("Map[object]", metadata)
-        ours, wanted = kept_metadata(read_map(shared)), kept_metadata(theirs.get("metadata"))
+        ours, wanted = kept_metadata(before.get("metadata")), kept_metadata(theirs.get("metadata"))
         for key in {*ours, *wanted} - {"execution"}:
-            if ours.get(key) != wanted.get(key) or (key in ours) != (key in wanted):
+            if value_digest(ours.get(key)) != value_digest(wanted.get(key)) or (key in ours) != (key in wanted):
                 _put(shared, key, wanted)
-    for key in {*cast("dict[str, object]", read_map(cell)), *theirs} - set(_CONTENT):
+    for key in {*before, *theirs} - set(_CONTENT):
         _put(cell, key, theirs)
 
 

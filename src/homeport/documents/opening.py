@@ -12,7 +12,7 @@ from pycrdt import Array, ArrayEvent, Doc, Map
 from homeport.documents.codec import Notebook
 from homeport.documents.encoder import EXTRA
 from homeport.documents.room import YDoc
-from homeport.documents.schema import new_cell, plain, text
+from homeport.documents.schema import new_cell, new_meta
 from homeport.protocol.document import JSON
 
 _SLICE = 0.008
@@ -25,11 +25,11 @@ async def build(notebook: Notebook) -> YDoc:
     cells = cast("Array[object]", doc.get("cells", type=Array))
     meta = cast("Map[object]", doc.get("meta", type=Map))
     with doc.transaction(origin="open"):
-        meta["nbformat"] = 4
-        meta["nbformat_minor"] = notebook.minor
-        meta["metadata"] = Map(_members(notebook.metadata))
+        members: dict[str, JSON] = {"nbformat": 4, "nbformat_minor": notebook.minor, "metadata": notebook.metadata}
         if notebook.extra:
-            meta[EXTRA] = _members(notebook.extra)
+            members[EXTRA] = notebook.extra
+        for key, value in new_meta(members).items():
+            meta[key] = value
     at = 0
     while at < len(notebook.cells):
         end = time.perf_counter() + _SLICE
@@ -78,7 +78,3 @@ def _follow(there: list[str], event: ArrayEvent) -> list[str]:
             there[at:at] = [str(cast("Map[object]", cell).get("id")) if isinstance(cell, Map) else "" for cell in new]
             at += len(new)
     return removed
-
-
-def _members(value: dict[str, JSON]) -> dict[str, object]:
-    return {text(key): plain(member) for key, member in value.items()}

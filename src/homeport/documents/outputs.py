@@ -16,7 +16,7 @@ from pycrdt import Array, Map, Text
 from homeport.core.output_buffer import STREAM_KEY, BufferState, Output, OutputBuffer, OutputLimits, Patch
 from homeport.core.run_queue import Run
 from homeport.documents.room import Room, new_cell_id
-from homeport.documents.schema import YCell, new_cell, new_outputs, plain, read
+from homeport.documents.schema import JSON, YCell, new_cell, new_outputs, plain, read, whole_output
 from homeport.documents.tables import Chunk, Drop, RunRow
 from homeport.protocol import execution
 from homeport.protocol.jupyter import Parts
@@ -249,7 +249,8 @@ class CellRun:
     def _load(self) -> None:
         if not self.buffer.loaded:
             outputs = _outputs(self._room.find_cell(self.cell_id))
-            self.buffer.load(cast("list[Output]", read(outputs)) if outputs is not None else [])
+            there = cast("list[dict[str, JSON]]", read(outputs)) if outputs is not None else []
+            self.buffer.load([cast("Output", whole_output(output)) for output in there])
 
     def rest(self) -> None:
         """Nothing more is expected soon: give the memory back."""

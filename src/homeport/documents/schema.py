@@ -15,6 +15,7 @@ from typing import TypeAlias, cast
 import msgspec
 from pycrdt import Array, Map, Text
 
+from homeport.documents.exact import EXACT, split, text, whole
 from homeport.protocol.document import JSON
 
 Cell: TypeAlias = "dict[str, JSON]"
@@ -22,31 +23,10 @@ Cell: TypeAlias = "dict[str, JSON]"
 YCell: TypeAlias = "Map[object]"
 YOutputs: TypeAlias = "Array[object]"
 
-_EXACT = 2**53
-
 
 def plain(value: JSON) -> JSON:
-    """``value`` as a document can hold it: text without lone surrogates, whole numbers beyond 2**53 as floats."""
-    if isinstance(value, str):
-        return value if value.isascii() else text(value)
-    if isinstance(value, bool) or value is None:
-        return value
-    if isinstance(value, int):
-        return value if -_EXACT < value < _EXACT else _as_float(value)
-    if isinstance(value, list):
-        return [plain(item) for item in value]
-    if isinstance(value, dict):
-        return {text(key): plain(item) for key, item in value.items()}
-    return value
-
-
-def text(value: str) -> str:
-    """``value`` with lone surrogates replaced: they cannot be written as UTF-8."""
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return "".join("\ufffd" if "\ud800" <= char <= "\udfff" else char for char in value)
-    return value
+    """``value`` as a document can hold it; what that is not exact about is lost, unless it is kept beside (``exact.py``)."""
+    return split(value)[0]
 
 
 def loads(raw: msgspec.Raw | bytes) -> JSON:
@@ -63,36 +43,12 @@ def loads(raw: msgspec.Raw | bytes) -> JSON:
         return cast("JSON", json.loads(bytes(raw)))
 
 
-def normal(value: JSON) -> JSON:
-    """Numbers as a document gives them back, so that a value has one digest wherever it stands."""
-    if isinstance(value, float):
-        return int(value) if value.is_integer() else value if value - value == 0 else None
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value if -(2**53) < value < 2**53 else normal(float(value)) if abs(value) < 10**300 else None
-    if isinstance(value, str):
-        return text(value)
-    if isinstance(value, list):
-        return [normal(item) for item in value]
-    if isinstance(value, dict):
-        return {text(key): normal(item) for key, item in value.items()}
-    return value
-
-
-def exact(value: JSON) -> bool:
-    """Whether a document holds ``value`` without loss (:func:`plain` changes nothing, and it is finite)."""
-    if isinstance(value, float):
-        return value - value == 0
-    if isinstance(value, list):
-        return all(exact(item) for item in value)
-    if isinstance(value, dict):
-        return all(exact(item) for item in value.values()) and all(key.isascii() or text(key) == key for key in value)
-    return plain(value) is value or plain(value) == value
-
-
 def new_output(output: Mapping[str, JSON]) -> Map[object]:
     """The Yjs map of one output; a stream's text is a ``Text`` so that it can grow."""
-    members: dict[str, object] = {text(key): plain(value) for key, value in output.items()}
-    if output.get("output_type") == "stream":
+    stream = output.get("output_type") == "stream"
+    held = _with_originals({key: value for key, value in whole_output(output).items() if not (stream and key == "text")})
+    members: dict[str, object] = {**held}
+    if stream:
         members["text"] = Text(text(joined(output.get("text", ""))))
     return Map(members)
 
@@ -104,10 +60,12 @@ def new_outputs(outputs: Iterable[Mapping[str, JSON]]) -> list[object]:
 
 def new_cell(cell: Mapping[str, JSON], *, state: str = "idle") -> YCell:
     """The Yjs map of one cell. ``cell`` has at least ``id``, ``cell_type`` and ``source``; ``state``: its run state."""
-    members: dict[str, object] = {text(key): plain(value) for key, value in cell.items() if key not in ("source", "metadata", "outputs")}
-    members["source"] = Text(text(joined(cell.get("source", ""))))
-    metadata = cell.get("metadata")
-    members["metadata"] = Map({text(key): plain(value) for key, value in metadata.items()} if isinstance(metadata, dict) else {})
+    cell = whole_cell(cell)
+    held = _with_originals({key: value for key, value in cell.items() if key not in ("source", "outputs")})
+    originals = held.pop(EXACT, None)
+    metadata = held.get("metadata")
+    members: dict[str, object] = {**held, "source": Text(text(joined(cell.get("source", ""))))}
+    members["metadata"] = Map({**(metadata if isinstance(metadata, dict) else {}), **({EXACT: originals} if originals else {})})
     if cell.get("cell_type") == "code":
         outputs = cell.get("outputs")
         members["outputs"] = Array(
@@ -116,6 +74,56 @@ def new_cell(cell: Mapping[str, JSON], *, state: str = "idle") -> YCell:
         members.setdefault("execution_count", None)
         members["execution_state"] = state
     return Map(members)
+
+
+def whole_output(output: Mapping[str, JSON]) -> dict[str, JSON]:
+    """An output that a document gave back, exactly as it once came in; any other output as it is."""
+    return _whole(output, output.get(EXACT))
+
+
+def whole_cell(cell: Mapping[str, JSON]) -> Cell:
+    """A cell that a document gave back (:func:`read_map`), exactly as it once came in; any other cell as it is."""
+    metadata, outputs = cell.get("metadata"), cell.get("outputs")
+    found: Cell = dict(cell)
+    if isinstance(metadata, dict) and EXACT in metadata:
+        found["metadata"] = {key: value for key, value in metadata.items() if key != EXACT}
+        found = _whole(found, metadata[EXACT])
+    if isinstance(outputs, list) and any(isinstance(output, dict) and EXACT in output for output in outputs):
+        found["outputs"] = [whole_output(output) if isinstance(output, dict) else output for output in outputs]
+    return found
+
+
+def set_originals(shared: YCell, cell: Cell) -> None:
+    """Note beside what ``shared`` holds what it cannot hold exactly of ``cell``. Inside a transaction."""
+    metadata = shared.get("metadata")
+    if isinstance(metadata, Map):
+        noted = cast("Map[object]", metadata)
+        originals = split({key: value for key, value in cell.items() if key not in ("source", "outputs")})[1]
+        if originals:
+            noted[EXACT] = originals
+        elif EXACT in noted:
+            del noted[EXACT]
+
+
+def whole_meta(meta: Mapping[str, JSON]) -> dict[str, JSON]:
+    """The root ``meta``, as :func:`new_meta` got it."""
+    return _whole(meta, meta.get(EXACT))
+
+
+def new_meta(meta: Mapping[str, JSON]) -> dict[str, object]:
+    """The members of the root ``meta``: of its ``metadata`` each key is one of a map."""
+    held = _with_originals(dict(meta))
+    metadata = held.get("metadata")
+    return {**held, "metadata": Map(metadata if isinstance(metadata, dict) else {})}
+
+
+def _with_originals(value: dict[str, JSON]) -> dict[str, JSON]:
+    held, originals = split(value)
+    return {**cast("dict[str, JSON]", held), **({EXACT: originals} if originals else {})}
+
+
+def _whole(value: Mapping[str, JSON], originals: JSON) -> dict[str, JSON]:
+    return cast("dict[str, JSON]", whole({key: item for key, item in value.items() if key != EXACT}, originals))
 
 
 def read(shared: Map[object] | Array[object]) -> JSON:
@@ -155,10 +163,3 @@ def is_cell(value: object) -> bool:
     if not isinstance(cell.get("source"), Text) or not isinstance(cell.get("metadata"), Map):
         return False
     return kind != "code" or isinstance(cell.get("outputs"), Array)
-
-
-def _as_float(value: int) -> float:
-    try:
-        return float(value)
-    except OverflowError:
-        return float("inf") if value > 0 else float("-inf")

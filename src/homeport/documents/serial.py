@@ -21,7 +21,8 @@ import msgspec
 
 from homeport.core.cell_merge import CellPrint
 from homeport.documents.blobs import BLOB, STREAM, STREAM_TEXT, digest, is_name, is_split, references
-from homeport.documents.schema import joined, normal, text
+from homeport.documents.exact import EXACT, canonical, escaped, size
+from homeport.documents.schema import joined, whole_cell
 from homeport.protocol.document import JSON
 
 _OURS = "homeport"
@@ -73,6 +74,7 @@ def encode_cell(cell: Mapping[str, JSON], *, minor: int, streams: Mapping[str, S
         streams: whole texts of the streams whose heads and tails the document shows, by key.
     """
     streams = streams or {}
+    cell = whole_cell(cell)
     whole = {**cell, "outputs": _with_streams(cell.get("outputs"), streams)} if "outputs" in cell else cell
     members = {key: value for key, value in whole.items() if key not in ("execution_state", "outputs")}
     if minor < 5:
@@ -184,7 +186,7 @@ def kept_metadata(metadata: JSON) -> dict[str, JSON]:
     """Metadata of a cell or notebook without what is transient or ours."""
     if not isinstance(metadata, dict):
         return {}
-    return {key: value for key, value in metadata.items() if key not in (_OURS, "trusted")}
+    return {key: value for key, value in metadata.items() if key not in (_OURS, EXACT, "trusted")}
 
 
 def inline_size(output: JSON) -> int:
@@ -192,8 +194,7 @@ def inline_size(output: JSON) -> int:
     data = output.get("data") if isinstance(output, dict) else None
     if not isinstance(data, dict):
         return 0
-    sizes = (len(value) if isinstance(value, str) else len(msgspec.json.encode(value)) for key, value in data.items() if key != BLOB)
-    return sum(size for size in sizes if size > 512)
+    return sum(count for key, value in data.items() if key != BLOB and (count := size(value)) > 512)
 
 
 def _bare(output: JSON) -> JSON:
@@ -210,7 +211,7 @@ def _bare(output: JSON) -> JSON:
     data = output.get("data")
     if isinstance(data, dict):
         blobs, added = references(data)
-        names: dict[str, JSON] = {mime: digest(mime, normal(value)) for mime, value in data.items() if mime not in added and mime != BLOB}
+        names: dict[str, JSON] = {mime: digest(mime, value) for mime, value in data.items() if mime not in added and mime != BLOB}
         names.update((str(blob["mime"]), blob["sha256"]) for blob in blobs)
         bare["data"] = names
     return bare
@@ -249,16 +250,16 @@ def _is_text(value: JSON) -> bool:
 
 def _dump(value: Mapping[str, JSON], *, depth: int) -> str:
     pretty = json.dumps(value, ensure_ascii=False, indent=1, sort_keys=True, separators=(",", ": "))
-    return pretty.replace("\n", "\n" + " " * depth) if depth else pretty
+    return escaped(pretty.replace("\n", "\n" + " " * depth) if depth else pretty)
 
 
 def _cut(serialised: str) -> tuple[Piece, ...]:
     if _MARK not in serialised:
-        return (text(serialised).encode(),)
+        return (serialised.encode(),)
     parts = _CUT.split(serialised)
-    return tuple(BlobPiece(part) if index % 2 else text(part).encode() for index, part in enumerate(parts) if part)
+    return tuple(BlobPiece(part) if index % 2 else part.encode() for index, part in enumerate(parts) if part)
 
 
 def value_digest(value: JSON) -> str:
-    """A digest (16 hexadecimal digits) that tells values apart as documents do: 1 and 1.0 are one."""
-    return hashlib.blake2b(msgspec.json.encode(normal(value), order="sorted"), digest_size=8).hexdigest()
+    """A digest (16 hexadecimal digits) that tells values apart as files do: 1 and 1.0 are two."""
+    return hashlib.blake2b(msgspec.json.encode(canonical(value), order="sorted"), digest_size=8).hexdigest()

@@ -112,9 +112,9 @@ def content(parts: Parts, kind: type[_T]) -> _T:
         return cast("_T", _decoders[kind].decode(data))
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         try:
-            # A lone surrogate is valid JSON for Python's writers, and no text for anybody else.
+            # A lone surrogate is valid JSON for Python's writers, and no text for anybody else; NaN is no JSON, and written all the same.
             text = json.dumps(json.loads(data), ensure_ascii=False).encode(errors="replace")
-            return cast("_T", _decoders[kind].decode(text))
+            return msgspec.convert(json.loads(text), kind)
         except (ValueError, msgspec.DecodeError):
             raise ProtocolError(f"A kernel sent a {kind.__name__} that cannot be read: {error}") from None
 
