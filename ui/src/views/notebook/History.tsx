@@ -4,6 +4,7 @@ import type { JSX } from "preact";
 import { useEffect } from "preact/hooks";
 import { lineDiff } from "../../model/line_diff";
 import { urlOf } from "../../net/rest";
+import { sizeText } from "../../outputs/dom";
 import { Button, Dialog, toast } from "../common";
 import type { Page } from "./page";
 
@@ -94,7 +95,7 @@ function Panel({ page }: { page: Page }): JSX.Element {
             <li key={each.id}>
               <button type="button" aria-pressed={each === version} onClick={() => choose(each)}>
                 <time dateTime={each.last_modified}>{timeOf(each)}</time>
-                <span>{sizeOf(each.size)}</span>
+                <span>{sizeText(each.size)}</span>
               </button>
             </li>
           ))}
@@ -155,9 +156,4 @@ function Change({ cell }: { cell: CellDifference }): JSX.Element {
 
 function timeOf(version: Version): string {
   return new Date(version.last_modified).toLocaleString();
-}
-
-function sizeOf(bytes: number): string {
-  if (bytes < 10_000) return `${bytes} B`;
-  return bytes < 10_000_000 ? `${Math.round(bytes / 1000)} kB` : `${Math.round(bytes / 1_000_000)} MB`;
 }

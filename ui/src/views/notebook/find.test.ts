@@ -6,7 +6,7 @@ const cells = [
   {
     type: "code",
     source: "x = 1\nX += x",
-    outputs: [{ output_type: "stream", name: "stdout", text: "\u001b[31mer\u001b[0mror" }],
+    outputs: [{ output_type: "stream", name: "stdout", text: "\u001b[31mer\u001b[0m\u001b[Kror" }],
   },
 ] as const;
 const find = (wanted: string) => findMatches(cells as never, wanted);
@@ -26,7 +26,7 @@ test("letters that mean something in patterns are themselves", () => {
   expect(find("x.")).toHaveLength(0);
 });
 
-test("outputs are searched without their colours", () => {
+test("outputs are searched without what is for terminals in them", () => {
   expect(find("error")).toEqual([{ index: 1, range: null }]);
   expect(find("")).toEqual([]);
 });

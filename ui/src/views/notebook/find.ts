@@ -3,6 +3,7 @@
  */
 import type { Cell } from "../../model/cell";
 import type { JsonObject } from "../../model/schema";
+import { parseAnsi } from "../../outputs/ansi";
 
 export interface Match {
   /** Place of the cell in the notebook, from 0. */
@@ -13,9 +14,6 @@ export interface Match {
 
 /** More matches than this are not counted. */
 export const MOST = 10_000;
-
-// biome-ignore lint/suspicious/noControlCharactersInRegex: a terminal's colours stand between the letters
-const COLOURS = /\u001b\[[0-9;]*m/g;
 
 /** All matches in the order of the notebook, whatever their case; an output counts once. */
 export function findMatches(cells: readonly Pick<Cell, "source" | "outputs" | "type">[], wanted: string): Match[] {
@@ -39,8 +37,8 @@ export function findMatches(cells: readonly Pick<Cell, "source" | "outputs" | "t
 function textOf(output: JsonObject): string {
   const data = output.data as JsonObject | undefined;
   const parts = [output.text, output.traceback, data?.["text/plain"]].flat();
-  return parts
-    .filter((part) => typeof part === "string")
-    .join("")
-    .replace(COLOURS, "");
+  const text = parts.filter((part) => typeof part === "string").join("");
+  return parseAnsi(text)
+    .runs.map((run) => run.text)
+    .join("");
 }
