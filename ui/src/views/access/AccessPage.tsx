@@ -3,19 +3,14 @@ import type { ComponentChildren, JSX } from "preact";
 import { useState } from "preact/hooks";
 import type { PageConfig } from "../../main/config";
 import { urlOf } from "../../net/rest";
-import { Banner, Brand, Button, confirm, ThemeMenu } from "../common";
+import { Banner, Button, confirm, PageHeader } from "../common";
 import { fullTime, timeAgo } from "../tree/listing";
 import { type AccessList, type Login, type ScopeKind, scopeText, type Token } from "./access_list";
 
 export function AccessPage({ config, list }: { config: PageConfig; list: AccessList }): JSX.Element {
   return (
     <div class="access-page">
-      <header class="page-header">
-        <Brand href={urlOf(config.baseUrl, "tree")} />
-        <div class="page-header-end">
-          <ThemeMenu />
-        </div>
-      </header>
+      <PageHeader home={urlOf(config.baseUrl, "tree")} />
       <main class="access-main">
         {list.trouble.value && <Banner level="error">{list.trouble.value}</Banner>}
         <Logins list={list} baseUrl={config.baseUrl} />

@@ -5,5 +5,6 @@ export { Button, type ButtonProps, IconButton, type IconButtonProps } from "./Bu
 export { ask, askText, confirm, Dialog, type DialogProps, pick, type Question } from "./Dialog";
 export { Icon, type IconNode } from "./Icon";
 export { MenuButton, type MenuButtonProps, type MenuItem, MenuList, type MenuListProps } from "./Menu";
+export { PageHeader } from "./PageHeader";
 export { ThemeMenu } from "./ThemeMenu";
 export { Toaster, toast } from "./Toast";

@@ -4,7 +4,7 @@ import type { PageConfig } from "../../main/config";
 import "./error.css";
 import { parentOf } from "../../net/jupyter";
 import { urlOf } from "../../net/rest";
-import { Brand, Button, Icon, ThemeMenu } from "../common";
+import { Button, Icon, PageHeader } from "../common";
 import { BrokenIcon, RetryIcon, WarningIcon } from "../common/icons";
 
 /** By the stable code of an error (errors.py): a heading, and advice where the message of the server leaves room for it. */
@@ -43,12 +43,7 @@ export function ErrorPage({ config }: { config: PageConfig }): JSX.Element {
   const ways = links.length > 0 ? links : [{ url: folder, text: "Open the folder" }];
   return (
     <div class="error-page">
-      <header class="page-header">
-        <Brand href={urlOf(config.baseUrl, "tree")} />
-        <div class="page-header-end">
-          <ThemeMenu />
-        </div>
-      </header>
+      <PageHeader home={urlOf(config.baseUrl, "tree")} />
       <main class="error-main">
         <div class="error-icon">
           <Icon icon={missing ? BrokenIcon : WarningIcon} size={40} />
