@@ -1,8 +1,8 @@
-"""CPU of what serves, kernels not counted, for 1,000 outputs: in a burst, and at 900 a second:
-a little less than what jupyter_server begins to drop.
+"""CPU of what serves, kernels not counted, for 1,000 outputs: in a burst, and at 900 a second, a little less than what
+jupyter_server begins to drop.
 
 Outputs are ``display_data`` messages, since a kernel joins what is printed. The client is one kernel socket, as JupyterLab
-has one; for Homeport a second figure has no client at all: the cell runs in the document, and its outputs go to the file.
+has one.
 """
 
 from __future__ import annotations
