@@ -202,7 +202,7 @@ KINDS: dict[str, tuple[Callable[[Server, Story], Awaitable[str]], faults.Point, 
 
 @pytest.mark.needs("chromium")
 @pytest.mark.timeout(3600 if faults.LONG else 300)
-@pytest.mark.expect_log("supervisor", "event loop stood still")
+@pytest.mark.expect_log("No supervisor can be reached")
 @pytest.mark.expect_console(r"net::ERR_|WebSocket connection to .* failed|Failed to load resource")
 @pytest.mark.parametrize("kind", KINDS)
 async def test_random_kills(kind: str, server: Server, open_document: OpenDocument, open_page: OpenPage, record_fault: RecordFault) -> None:

@@ -25,7 +25,7 @@ from harness.faults import Count, Moments, RecordFault, Story
 from harness.notebook_page import NotebookPage
 from harness.server import Server
 
-pytestmark = [pytest.mark.timeout(240), pytest.mark.expect_log("supervisor", "event loop stood still")]
+pytestmark = pytest.mark.timeout(240)
 
 LINES = 3_000
 CELLS = 4
@@ -48,12 +48,17 @@ for number in range({{first}}, {{last}} + 1):
 """
 
 
-def write_queue(folder: Path) -> Path:
-    """A notebook of cells that together print 1 to LINES."""
+async def begin(
+    server: Server, open_document: OpenDocument, story: Story, lines: range, breaks: int
+) -> tuple[Path, DocumentClient, Moments]:
+    """Run a notebook of cells that together print 1 to LINES; its file, a page of it, and the moments to break something."""
     share = LINES // CELLS
-    path = folder / "queue.ipynb"
+    path = server.root / "queue.ipynb"
     notebooks.write(path, *(CELL.format(cell=n, first=n * share + 1, last=(n + 1) * share) for n in range(CELLS)))
-    return path
+    moments = Moments(server.root, story, lines, breaks)
+    page = await open_document(server, path.name)
+    await page.run()
+    return path, page, moments
 
 
 async def judge(
@@ -87,10 +92,7 @@ async def kernel_of(page: DocumentClient) -> tuple[str, int]:
 async def test_crash_loop(attempt: int, server: Server, open_document: OpenDocument, record_fault: RecordFault) -> None:
     kills = 5
     story = Story(f"a server that is killed {kills} times while it starts, under a queue of {CELLS} cells")
-    path = write_queue(server.root)
-    moments = Moments(server.root, story, range(20, LINES // 2), 1)
-    page = await open_document(server, path.name)
-    await page.run()
+    path, page, moments = await begin(server, open_document, story, range(20, LINES // 2), 1)
     async for line in moments:
         kernel = await kernel_of(page)
         await server.kill()
@@ -129,15 +131,13 @@ async def test_server_killed_while_a_kernel_starts(server: Server, open_document
     assert kernels.whole, "the same kernel, and no second one"
 
 
+@pytest.mark.expect_log("No supervisor can be reached")
 @pytest.mark.parametrize("attempt", range(ROUNDS))
 async def test_server_and_supervisor_killed_at_once(
     attempt: int, server: Server, open_document: OpenDocument, record_fault: RecordFault
 ) -> None:
     story = Story("SIGKILL to server and supervisor at once")
-    path = write_queue(server.root)
-    moments = Moments(server.root, story, range(20, LINES - 200), 2)
-    page = await open_document(server, path.name)
-    await page.run()
+    path, page, moments = await begin(server, open_document, story, range(20, LINES - 200), 2)
     kernel = None
     async for line in moments:
         kernel = kernel or await kernel_of(page)
@@ -176,10 +176,7 @@ async def test_upgrade_to_a_release_that_speaks_this_protocol_too(
     server: Server, tmp_path: Path, open_document: OpenDocument, record_fault: RecordFault
 ) -> None:
     story = Story("upgrade in the middle of a run: the supervisor stays one of the release before")
-    path = write_queue(server.root)
-    moments = Moments(server.root, story, range(20, LINES - 200), 1)
-    page = await open_document(server, path.name)
-    await page.run()
+    path, page, moments = await begin(server, open_document, story, range(20, LINES - 200), 1)
     async for line in moments:
         mended(server)
         kernel, supervisor = await kernel_of(page), supervisors.pid()
@@ -193,14 +190,12 @@ async def test_upgrade_to_a_release_that_speaks_this_protocol_too(
     assert supervisors.pid() == supervisor
 
 
+@pytest.mark.expect_log("The supervisor that runs here is Homeport .* and speaks version", "No supervisor can be reached")
 async def test_upgrade_to_a_release_that_cannot_speak_with_the_supervisor(
     server: Server, tmp_path: Path, open_document: OpenDocument, record_fault: RecordFault
 ) -> None:
     story = Story("upgrade by two versions of the protocol at once")
-    path = write_queue(server.root)
-    moments = Moments(server.root, story, range(20, LINES // 2), 1)
-    page = await open_document(server, path.name)
-    await page.run()
+    path, page, moments = await begin(server, open_document, story, range(20, LINES // 2), 1)
     async for line in moments:
         (kernel_id, kernel_pid), supervisor = await kernel_of(page), supervisors.pid()
         await server.kill(signal.SIGTERM)
@@ -246,6 +241,7 @@ def pretend_reboot(kernel_pid: int) -> None:
     shutil.rmtree(supervisors.socket_folder())
 
 
+@pytest.mark.expect_log("No supervisor can be reached")
 @pytest.mark.needs("chromium")
 @pytest.mark.expect_console(r"net::ERR_|WebSocket connection to .* failed|Failed to load resource")
 async def test_machine_rebooted(server: Server, open_page: OpenPage, record_fault: RecordFault) -> None:

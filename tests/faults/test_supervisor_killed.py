@@ -23,7 +23,7 @@ from harness.faults import Count, Moments, RecordFault, Story
 from harness.notebook_page import NotebookPage
 from harness.server import MakeServer, Server
 
-pytestmark = [pytest.mark.timeout(180), pytest.mark.expect_log("supervisor", "event loop stood still")]
+pytestmark = [pytest.mark.timeout(180), pytest.mark.expect_log("No supervisor can be reached")]
 
 LINES = 2_000
 

@@ -14,7 +14,6 @@ from homeport.auth.passwords import hash_password
 pytestmark = pytest.mark.needs("chromium")
 
 
-@pytest.mark.expect_log("stood still")  # hashing is four threads wide, and the browser starts at the same time
 async def test_a_password_lets_in_and_the_page_ends_logins_and_makes_tokens(make_server: MakeServer, open_page: OpenPage) -> None:
     server = make_server(environment={"HOMEPORT_PASSWORD_HASH": hash_password("geheim")})
     await server.start()

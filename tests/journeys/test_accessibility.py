@@ -140,7 +140,6 @@ async def test_the_files(server: Server, open_page: OpenPage) -> None:
 
 
 @pytest.mark.expect_console(r"status of 4\d\d")
-@pytest.mark.expect_log(r"40\d (GET|POST)|[Ll]ogin|token")
 async def test_the_login_and_the_errors(server: Server, open_page: OpenPage) -> None:
     page = await open_page(server, "login", login=False)
     await page.get_by_label("Token").wait_for()

@@ -25,7 +25,6 @@ BAD = {
 
 
 @pytest.mark.expect_console(r"status of 4\d\d")
-@pytest.mark.expect_log(r" 4\d\d ")
 @pytest.mark.parametrize("name", sorted(BAD))
 async def test_a_file_that_is_no_notebook(name: str, server: Server, open_page: OpenPage) -> None:
     content, words = BAD[name]
@@ -41,7 +40,6 @@ async def test_a_file_that_is_no_notebook(name: str, server: Server, open_page: 
 
 
 @pytest.mark.expect_console(r"status of 4\d\d|WebSocket connection")
-@pytest.mark.expect_log(r" 4\d\d ")
 async def test_what_is_found_out_after_the_page_was_sent_is_said_all_the_same(server: Server, open_page: OpenPage) -> None:
     """A file that takes long to be read gets a notebook's page first."""
     notebooks.write(server.root / "good.ipynb", "1 + 1")

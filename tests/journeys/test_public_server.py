@@ -87,7 +87,6 @@ async def test_it_asks_for_a_password_once_and_says_where_it_is(home: Path, tmp_
 
 
 @pytest.mark.needs("chromium", "certutil")
-@pytest.mark.expect_log("stood still")  # hashing is four threads wide, and the browser starts at the same time
 @pytest.mark.usefixtures("trusting")
 async def test_a_browser_that_trusts_the_authority_works_over_https(make_server: MakeServer, open_page: OpenPage) -> None:
     server = make_server(options=("--public",), environment={"HOMEPORT_PASSWORD_HASH": hash_password("geheim")}, scheme="https")
