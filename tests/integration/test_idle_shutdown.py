@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 
 import pytest_asyncio
 from websockets.asyncio.client import connect
 
 from harness import notebooks
 from harness.document_client import DocumentClient, OpenDocument
+from harness.kernel_client import becomes
 from harness.server import MakeServer
 from homeport.folders import Folders
 from homeport.kernels.client import SupervisorClient
@@ -24,19 +24,6 @@ async def supervisor(make_server: MakeServer) -> AsyncIterator[SupervisorClient]
     await client.start()
     yield client
     await client.close()
-
-
-async def becomes(supervisor: SupervisorClient, condition: Callable[[], bool]) -> None:
-    """Wait until ``condition()`` holds; looked at after each change of a kernel."""
-    changed = asyncio.Event()
-    unsubscribe = supervisor.subscribe(lambda _: changed.set())
-    try:
-        async with asyncio.timeout(60):
-            while not condition():
-                changed.clear()
-                await changed.wait()
-    finally:
-        unsubscribe()
 
 
 async def test_only_what_is_left_alone_is_stopped(
@@ -57,19 +44,19 @@ async def test_only_what_is_left_alone_is_stopped(
         return supervisor.kernels[kernels[name]].state
 
     await pages["busy"].run("cell-1")
-    await becomes(supervisor, lambda: state("busy") == "busy")
+    await becomes(supervisor, lambda: state("busy") == "busy", seconds=60)
     address = f"{server.url.replace('http', 'ws', 1)}api/kernels/{kernels['client']}/channels"
     async with connect(address, additional_headers=server.headers):
         for name in ("busy", "client", "left"):
             await pages[name].close()
-        await becomes(supervisor, lambda: state("left") == "dead")
+        await becomes(supervisor, lambda: state("left") == "dead", seconds=60)
         assert supervisor.kernels[kernels["left"]].reason == f"was stopped: idle for {ALLOWED} s"
         # These have been idle for longer than that one.
         assert [state(name) for name in ("looked", "client", "busy")] == ["idle", "idle", "busy"]
     page = await open_document(server, "left.ipynb")
     assert page.state["kernel"]["state"] == "dead"
     assert page.state["kernel"]["reason"] == f"was stopped: idle for {ALLOWED} s"
-    await becomes(supervisor, lambda: state("client") == "dead")
+    await becomes(supervisor, lambda: state("client") == "dead", seconds=60)
     assert [state(name) for name in ("looked", "busy")] == ["idle", "busy"]
     await page.ran("cell-0")
     assert "The kernel had ended (it was stopped: idle" in str(page.state["notices"])
