@@ -40,10 +40,6 @@ def marks(texts: list[str], wanted: list[str]) -> list[str]:
     return [mark for mark in wanted for _ in range(whole.count(mark))]
 
 
-def sources(file: Path) -> list[str]:
-    return [notebooks.joined(cell["source"]) for cell in notebooks.read(file)["cells"]]
-
-
 def shown(page: DocumentClient) -> list[str]:
     return [str(cell["source"]) for cell in page.cells]
 
@@ -82,7 +78,7 @@ async def test_two_writers(server: Server, open_document: OpenDocument, record_f
                 page.type_into("cell-2", f"{side}\n")
     await page.committed()
     await page.operate("save")
-    disk, on_page = (Count.of_items(marks(texts, wanted), wanted) for texts in (sources(file), shown(page)))
+    disk, on_page = (Count.of_items(marks(texts, wanted), wanted) for texts in (notebooks.sources(file), shown(page)))
     record_fault("somebody else writes the file", "both write, sometimes into one cell", times=ROUNDS, disk=disk, page=on_page)
     assert disk.whole
     assert on_page.whole
@@ -98,7 +94,7 @@ async def test_a_store_that_lost_a_piece(server: Server, home: Path, open_docume
         await page.committed()
     await page.operate("save")
     await page.close()
-    wanted = sources(file)
+    wanted = notebooks.sources(file)
     await server.kill()
     db = sqlite3.connect(home / "state/homeport/state.db")
     with db:
@@ -109,7 +105,7 @@ async def test_a_store_that_lost_a_piece(server: Server, home: Path, open_docume
     page = await open_document(server, "a.ipynb")
     page.type_into("cell-0", "1")
     await page.operate("save")
-    kept = [source for copy in home.glob("state/homeport/recovery/*/*.ipynb") for source in sources(copy)]
+    kept = [source for copy in home.glob("state/homeport/recovery/*/*.ipynb") for source in notebooks.sources(copy)]
     counts = Count.of_items(kept, wanted)
     record_fault("a save shrinks nothing", "a piece of the store is lost", disk=counts)
     assert counts.whole
@@ -128,7 +124,7 @@ async def test_every_save_can_be_brought_back(server: Server, open_document: Ope
     found: list[str] = []
     for version in kept:
         await rest(server, "POST", f"api/history/a.ipynb/versions/{version['id']}")
-        found.append(sources(file)[0])
+        found.append(notebooks.sources(file)[0])
     wanted = ["".join(f"{line}\n" for line in range(number + 1)) for number in range(saves + 1)]
     counts = Count.of_items(found, wanted)
     record_fault("history", "each of the last saves is brought back", times=len(kept), disk=counts)

@@ -52,6 +52,11 @@ def read(path: Path) -> Notebook:
     return json.loads(path.read_bytes())
 
 
+def sources(path: Path) -> list[str]:
+    """The source of each cell of the notebook in a file."""
+    return [joined(cell["source"]) for cell in read(path)["cells"]]
+
+
 def joined(text: str | Sequence[str]) -> str:
     """nbformat's multi-line strings, which may be lists of lines."""
     return text if isinstance(text, str) else "".join(text)

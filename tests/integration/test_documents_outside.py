@@ -19,10 +19,7 @@ from harness import notebooks
 from harness.document_client import DocumentClient, OpenDocument
 from harness.edge import serving
 from harness.server import Server
-
-
-def sources(file: Path) -> list[str]:
-    return [notebooks.joined(cell["source"]) for cell in notebooks.read(file)["cells"]]
+from homeport.documents.document import Document
 
 
 def shown(page: DocumentClient) -> list[str]:
@@ -41,6 +38,16 @@ def replace(file: Path, change: Callable[[list[dict[str, Any]]], object], *, in_
         new.write_bytes(data)
         os.replace(new, file)
     return data
+
+
+def edit(document: Document) -> None:
+    """Append a 1 to the first cell of a document of this process."""
+    cell = document.room.find_cell(document.room.cell_ids()[0])
+    assert cell is not None
+    source = cell.get("source")
+    assert isinstance(source, Text)
+    with document.room.transaction("test"):
+        source += "1"
 
 
 def notices(page: DocumentClient) -> list[dict[str, Any]]:
@@ -65,7 +72,7 @@ async def test_different_cells_are_merged_silently(server: Server, open_document
     wanted = ["z = 0", "a = 1  # ours", "b = 22", "d = 4", "e = 5"]
     await page.until(lambda: shown(page) == wanted, "the merged notebook")
     await page.operate("save")
-    assert sources(file) == wanted
+    assert notebooks.sources(file) == wanted
     assert notices(page) == []
 
 
@@ -86,7 +93,7 @@ async def test_a_look_changes_nothing(server: Server, open_document: OpenDocumen
     await page.until(lambda: page.state["save"]["state"] == "saved", "peace")
     page.type_into(0, "2")
     await page.operate("save")
-    assert sources(file) == ["a = 12"]
+    assert notebooks.sources(file) == ["a = 12"]
     assert notices(page) == []
     assert len(page.doc.get_state()) >= len(before)
 
@@ -103,14 +110,14 @@ async def test_a_cell_changed_on_both_sides_is_kept_twice(server: Server, open_d
     assert page.cells[1]["metadata"].to_py() == {"homeport": {"conflict": {"cell": "cell-0"}}}
     await page.until(lambda: [notice["key"] for notice in notices(page)] == ["conflicts"], "the notice")
     await page.operate("save")
-    assert sources(file) == ["a = 1  # ours", "a = 1  # theirs", "b = 2"]
+    assert notebooks.sources(file) == ["a = 1  # ours", "a = 1  # theirs", "b = 2"]
     assert "homeport" not in file.read_text()
     # The same file once more, as some tools do: no second copy.
     replace(file, lambda cells: None, in_place=True)
     del page.cells[1]
     await page.until(lambda: notices(page) == [], "the end of the notice")
     await page.operate("save")
-    assert sources(file) == ["a = 1  # ours", "b = 2"]
+    assert notebooks.sources(file) == ["a = 1  # ours", "b = 2"]
 
 
 @pytest.mark.needs("git")
@@ -128,11 +135,11 @@ async def test_git_checkout_of_an_older_version(server: Server, open_document: O
     page.type_into(1, "2")
     page.insert(2, "c = 3")
     await page.operate("save")
-    assert sources(file) == ["a = 1", "b = 22", "c = 3"]
+    assert notebooks.sources(file) == ["a = 1", "b = 22", "c = 3"]
     git("checkout", "-q", "a.ipynb")
     await page.until(lambda: shown(page) == ["a = 1", "b = 2"], "the older version")
     await page.operate("save")
-    assert sources(file) == ["a = 1", "b = 2"]
+    assert notebooks.sources(file) == ["a = 1", "b = 2"]
     assert notices(page) == []
 
 
@@ -164,7 +171,7 @@ async def test_what_was_done_while_the_server_was_down(server: Server, open_docu
     await server.start()
     await page.until(lambda: shown(page) == ["a = 1  # ours", "b = 22"], "the merged notebook")
     await page.operate("save")
-    assert sources(file) == ["a = 1  # ours", "b = 22"]
+    assert notebooks.sources(file) == ["a = 1  # ours", "b = 22"]
     assert notices(page) == []
 
 
@@ -183,8 +190,8 @@ async def test_a_deleted_or_moved_file_is_said_and_saved_again(server: Server, o
     assert not file.exists()
     await page.operate("save")
     await page.until(lambda: page.state["save"]["state"] == "saved", "the save")
-    assert sources(file) == ["a = 11"]
-    assert sources(server.root / "moved.ipynb") == ["a = 1"]
+    assert notebooks.sources(file) == ["a = 11"]
+    assert notebooks.sources(server.root / "moved.ipynb") == ["a = 1"]
     data = file.read_bytes()
     file.unlink()
     await page.until(lambda: page.state["save"]["state"] == "failed", "the loss of the file")
@@ -210,17 +217,12 @@ async def test_a_save_that_a_rename_overtook_is_made_again_without_another_chang
             return digest
 
         edge.parts.store.write = overtaken
-        cell = document.room.find_cell(document.room.cell_ids()[0])
-        assert cell is not None
-        source = cell.get("source")
-        assert isinstance(source, Text)
-        with document.room.transaction("test"):
-            source += "1"
+        edit(document)
         await asyncio.wait_for(begun.wait(), 30)
         await edge.json("api/contents/a.ipynb", "PATCH", {"path": "b.ipynb"})
         renamed.set()
         await asyncio.wait_for(written.wait(), 30)
-        assert sources(edge.root / "b.ipynb") == ["a = 11"]
+        assert notebooks.sources(edge.root / "b.ipynb") == ["a = 11"]
         assert not (edge.root / "a.ipynb").exists()
 
 
@@ -237,11 +239,11 @@ async def test_what_is_no_notebook_is_not_overwritten(server: Server, home: Path
     await page.committed()
     assert file.read_bytes() == b"<<<<<<< HEAD\n"
     file.write_bytes(good)
-    await page.until(lambda: page.state["save"]["state"] == "saved" and sources(file) == ["a = 11"], "the end of the trouble")
+    await page.until(lambda: page.state["save"]["state"] == "saved" and notebooks.sources(file) == ["a = 11"], "the end of the trouble")
     file.write_bytes(b"not a notebook")
     await page.until(lambda: page.state["save"]["state"] == "failed", "the complaint")
     await page.operate("save")
-    assert sources(file) == ["a = 11"]
+    assert notebooks.sources(file) == ["a = 11"]
     (kept,) = home.glob("state/homeport/recovery/*/*.ipynb")
     assert kept.read_bytes() == b"not a notebook"
     assert [notice["level"] for notice in notices(page)] == ["warning"]
@@ -280,7 +282,9 @@ async def test_known_deletions_shrink_it_without_a_word(server: Server, home: Pa
     await page.committed()
     await server.kill()
     await server.start()
-    await page.until(lambda: page.links == 2 and page.state["save"]["state"] == "saved" and sources(file) == ["c = 3"], "the save")
+    await page.until(
+        lambda: page.links == 2 and page.state["save"]["state"] == "saved" and notebooks.sources(file) == ["c = 3"], "the save"
+    )
     assert not list(home.glob("state/homeport/recovery/*/*"))
     assert notices(page) == []
 
@@ -300,7 +304,7 @@ async def test_a_page_from_before_the_state_was_lost_reverts_nothing(server: Ser
     page.insert(1, "y = 3  # new cell")
     page.delete("cell-1")
     await page.operate("save")
-    assert sources(file) == ["x = 10  # newer", "y = 3  # new cell"]
+    assert notebooks.sources(file) == ["x = 10  # newer", "y = 3  # new cell"]
     old.go_online()
     wanted = ["x = 10  # newer", "x = 1", "z = 0", "mine = 1", "y = 3  # new cell"]
     for each in (page, old):
@@ -308,7 +312,7 @@ async def test_a_page_from_before_the_state_was_lost_reverts_nothing(server: Ser
     assert page.cells[1]["metadata"].to_py() == {"homeport": {"conflict": {"cell": "cell-0"}}}
     await page.until(lambda: [notice["key"] for notice in notices(page)] == ["conflicts"], "the notice")
     await page.operate("save")
-    assert sources(file) == wanted
+    assert notebooks.sources(file) == wanted
 
 
 @pytest.mark.expect_log("its history is damaged")
@@ -341,7 +345,7 @@ async def test_a_damaged_history_doubles_nothing(server: Server, home: Path, ope
     assert page.hello["epoch"] == renewed, "it goes on as the same history"
     assert notices(page) == []
     await page.operate("save")
-    assert sources(file) == ["a = 11", "b = 222"]
+    assert notebooks.sources(file) == ["a = 11", "b = 222"]
 
 
 @pytest.mark.expect_log("a defect|could not be saved|is not saved")
@@ -368,15 +372,10 @@ async def test_an_error_of_the_server_is_shown_and_the_save_tried_again(home: Pa
             raise RuntimeError("a defect")
 
         edge.parts.store.write = broken
-        cell = document.room.find_cell(document.room.cell_ids()[0])
-        assert cell is not None
-        source = cell.get("source")
-        assert isinstance(source, Text)
-        with document.room.transaction("test"):
-            source += "1"
+        edit(document)
         await asyncio.wait_for(saved.wait(), 30)
         assert [value["error"]["code"] for value in shown if value["state"] == "failed"] == ["error"]
-        assert sources(file) == ["a = 11"]
+        assert notebooks.sources(file) == ["a = 11"]
 
 
 async def test_a_notebook_that_is_being_replaced_is_not_idle(home: Path) -> None:
@@ -402,4 +401,4 @@ async def test_a_notebook_that_is_being_replaced_is_not_idle(home: Path) -> None
         go_on.set()
         await asyncio.wait_for(replacing, 30)
         assert documents.get("a.ipynb") is document
-        assert sources(edge.root / "a.ipynb") == ["a = 2"]
+        assert notebooks.sources(edge.root / "a.ipynb") == ["a = 2"]

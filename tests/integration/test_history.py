@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 from harness import notebooks
 from harness.document_client import OpenDocument
 from harness.rest import rest
 from harness.server import MakeServer, Server
-
-
-def sources(file: Path) -> list[str]:
-    return [notebooks.joined(cell["source"]) for cell in notebooks.read(file)["cells"]]
 
 
 async def versions(server: Server, path: str) -> list[dict[str, Any]]:
@@ -89,7 +84,7 @@ async def test_checkpoints_as_jupyter_has_them(server: Server, open_document: Op
     page.type_into(0, "1")
     await page.committed()
     made = await rest(server, "POST", "api/contents/a.ipynb/checkpoints")
-    assert sources(server.root / "a.ipynb") == ["a = 11"]
+    assert notebooks.sources(server.root / "a.ipynb") == ["a = 11"]
     page.type_into(0, "1")
     await page.operate("save")
     await rest(server, "POST", f"api/contents/a.ipynb/checkpoints/{made.json()['id']}")
@@ -113,6 +108,6 @@ async def test_how_much_is_kept_can_be_set(make_server: MakeServer, open_documen
     await page.committed()
     page.type_into(0, "1")
     await page.operate("save")
-    assert sources(server.root / "a.ipynb") == ["a = 111111"]
+    assert notebooks.sources(server.root / "a.ipynb") == ["a = 111111"]
     refused = await rest(server, "POST", "api/contents/b.txt/checkpoints", ok=False)
     assert refused.status_code == 404

@@ -28,10 +28,6 @@ async def opened(server: Server, link: BadLink, open_page: OpenPage, *cells: str
     return page
 
 
-def file_sources(server: Server) -> list[str]:
-    return [notebooks.joined(cell["source"]) for cell in notebooks.read(server.root / "a.ipynb")["cells"]]
-
-
 async def test_work_goes_on_while_the_link_is_cut(
     server: Server, bad_link: MakeLink, open_page: OpenPage, open_document: OpenDocument
 ) -> None:
@@ -69,7 +65,7 @@ async def test_work_goes_on_while_the_link_is_cut(
     await expect(page.cell(new)).to_contain_text("new = 1")
     await expect(page.cell(new)).not_to_contain_text("# more")
     await page.finished()
-    assert sorted(file_sources(server)) == sorted(wanted)
+    assert sorted(notebooks.sources(server.root / "a.ipynb")) == sorted(wanted)
     assert not await page.reloaded()
 
 
@@ -86,7 +82,7 @@ async def test_a_half_open_link_is_noticed_within_ten_seconds(server: Server, ba
     link.bring_up()
     await page.state(link="online", waiting="0")
     await page.finished()
-    assert file_sources(server) == ["a = 1 \nb = 2"]
+    assert notebooks.sources(server.root / "a.ipynb") == ["a = 1 \nb = 2"]
     assert not await page.reloaded()
 
 
@@ -123,7 +119,7 @@ async def test_a_proxy_that_closes_idle_connections(server: Server, bad_link: Ma
     assert link.requests.count("GET /api/documents/socket") > before + 2
     link.idle = 0
     await page.finished()
-    assert file_sources(server) == ["a = 1 " + "".join(f"\nx{number} = {number}" for number in range(8))]
+    assert notebooks.sources(server.root / "a.ipynb") == ["a = 1 " + "".join(f"\nx{number} = {number}" for number in range(8))]
     assert not await page.reloaded()
 
 

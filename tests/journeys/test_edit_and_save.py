@@ -17,15 +17,11 @@ from harness.server import Server
 pytestmark = pytest.mark.needs("chromium")
 
 
-def sources(notebook: notebooks.Notebook) -> list[str]:
-    return [notebooks.joined(cell["source"]) for cell in notebook["cells"]]
-
-
 async def expect_file(path: Path, wanted: list[str], *, seconds: float = 15) -> None:
     """Wait until the cells of the file have these sources."""
     deadline = time.monotonic() + seconds
-    while sources(notebooks.read(path)) != wanted:
-        assert time.monotonic() < deadline, f"{sources(notebooks.read(path))} is in the file, not {wanted}"
+    while notebooks.sources(path) != wanted:
+        assert time.monotonic() < deadline, f"{notebooks.sources(path)} is in the file, not {wanted}"
         await asyncio.sleep(0.05)  # a file tells nobody that it changed
 
 

@@ -21,10 +21,6 @@ from harness.server import Server
 pytestmark = pytest.mark.needs("chromium")
 
 
-def sources(path: Path) -> list[str]:
-    return [notebooks.joined(cell["source"]) for cell in notebooks.read(path)["cells"]]
-
-
 def rewrite(path: Path, number: int, source: str) -> None:
     notebook = notebooks.read(path)
     notebook["cells"][number]["source"] = [source]
@@ -52,7 +48,7 @@ async def test_a_conflict_is_settled_with_one_click(server: Server, open_page: O
         await expect(page.page.locator("article[data-cell-id]")).to_have_count(2)
         await expect(page.page.get_by_text("changed here and by another program")).to_have_count(0)
         await other.operate("save")
-        assert sources(path)[0] == after
+        assert notebooks.sources(path)[0] == after
 
 
 @contextlib.asynccontextmanager
@@ -80,7 +76,7 @@ async def test_a_deleted_file_is_said_and_saved_again(server: Server, open_page:
     await expect(page.page.get_by_text("was deleted or moved by another program")).to_be_visible()
     await page.press("Save it again")
     await page.finished()
-    assert sources(path) == ["a = 1"]
+    assert notebooks.sources(path) == ["a = 1"]
     await expect(page.page.get_by_text("was deleted or moved by another program")).to_have_count(0)
 
 
@@ -103,4 +99,4 @@ async def test_an_old_version_is_looked_at_and_restored(server: Server, open_pag
     await expect(history).to_have_count(0)
     await expect(page.cell(0)).not_to_contain_text("c = 3")
     await page.finished()
-    assert sources(path) == ["a = 1", "b = 2"]
+    assert notebooks.sources(path) == ["a = 1", "b = 2"]
