@@ -23,6 +23,7 @@ from homeport.kernels.link import Link, Replaced, connect, launch
 from homeport.protocol import supervisor as wire
 from homeport.protocol.jupyter import Parts
 from homeport.protocol.supervisor import (
+    BACK,
     RESULT_UNKNOWN,
     RUNNING,
     SUPERVISOR_SESSION,
@@ -39,6 +40,7 @@ from homeport.protocol.supervisor import (
 )
 
 __all__ = [
+    "BACK",
     "RESULT_UNKNOWN",
     "RUNNING",
     "SUPERVISOR_SESSION",
@@ -239,7 +241,8 @@ class SupervisorClient:
 
         Args:
             after: the last seq already had; 0 from the beginning; ``None`` from the tail; :data:`RUNNING` from the first message
-                of the request that runs now (from the tail when none does).
+                of the request that runs now (from the tail when none does); :data:`BACK` from where a client with that ``session``
+                had come by :meth:`Cursor.reached`, which outlives this server (as ``RUNNING`` when that is not known).
             session: replies and input requests on shell, control and stdin are given only to the session of their request.
         """
         self._numbers += 1
@@ -472,6 +475,11 @@ class Cursor:
                 self.head = item.seq if isinstance(item, Entry) else item.last
                 break
         return items
+
+    def reached(self, seq: int) -> None:
+        """Everything up to ``seq`` has arrived at the client that this cursor reads for: :data:`BACK` goes on behind it."""
+        if self._state != "closed":
+            self._client.send(wire.Reached(self._number, seq))
 
     def close(self) -> None:
         """Want no more. A :meth:`read` that waits raises KernelGone."""

@@ -36,6 +36,7 @@ MAX_GREETING: Final = 1 << 16
 
 TAIL: Final = -1
 RUNNING: Final = -2
+BACK: Final = -3
 """Values of :attr:`Attach.after` that are not a seq."""
 
 Channel = Literal["iopub", "shell", "control", "stdin"]
@@ -217,7 +218,9 @@ class Submit(msgspec.Struct, array_like=True, tag=17, frozen=True):
 
 
 class Attach(msgspec.Struct, array_like=True, tag=18, frozen=True):
-    """Read a generation's journal from the item behind ``after``, :data:`TAIL` or :data:`RUNNING`.
+    """Read a generation's journal from the item behind ``after``, :data:`TAIL`, :data:`RUNNING` or :data:`BACK`.
+
+    ``BACK``: from where the last reader of that ``session`` had come, by its :class:`Reached`; ``RUNNING`` when that is not known.
 
     ``window`` is how many bytes may be on their way; :class:`Credit` gives bytes back.
     """
@@ -241,6 +244,14 @@ class Credit(msgspec.Struct, array_like=True, tag=20, frozen=True):
 
     reader: int
     size: int
+
+
+class Reached(msgspec.Struct, array_like=True, tag=24, frozen=True):
+    """Everything up to ``seq`` has arrived at the client that the reader reads for. Kept for its ``session``, also when the server
+    dies; only the newest reader of a session is listened to."""
+
+    reader: int
+    seq: int
 
 
 class Touch(msgspec.Struct, array_like=True, tag=21, frozen=True):
@@ -275,6 +286,7 @@ Request = (
     | Attach
     | Detach
     | Credit
+    | Reached
     | Touch
     | Configure
     | Stop

@@ -14,7 +14,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 import msgspec
 import zmq
@@ -62,6 +62,10 @@ class Reader(Protocol):
         ...
 
 
+MOST_CLIENTS: Final = 1000
+"""Sessions of which it is remembered how far they have come; the ones that came first are forgotten first."""
+
+
 class Generation:
     """See the module.
 
@@ -84,6 +88,7 @@ class Generation:
         self._counter = MessageCounter()
         self._channels: KernelChannels | None = None
         self._readers: set[Reader] = set()
+        self._clients: dict[str, tuple[Reader, int]] = {}
         self._left: asyncio.Future[None] | None = None
         self._probes: dict[str, asyncio.Future[None]] = {}
         self._replied: dict[str, asyncio.Event] = {}
@@ -228,6 +233,22 @@ class Generation:
         if not self._readers and self._left is not None and not self._left.done():
             self._left.set_result(None)
             self._left = None
+
+    def reached(self, session: str) -> int | None:
+        """How far the client of that session has come; ``None`` when it was never here."""
+        return self._clients[session][1] if session in self._clients else None
+
+    def follow(self, session: str, reader: Reader, after: int) -> None:
+        """From now on it is this reader, which begins behind ``after``, that tells how far the client of its session has come."""
+        self._clients.pop(session, None)
+        self._clients[session] = reader, after
+        while len(self._clients) > MOST_CLIENTS:
+            del self._clients[next(iter(self._clients))]
+
+    def note_reached(self, session: str, reader: Reader, seq: int) -> None:
+        """The client of a session has come so far; told by an older reader, it is ignored."""
+        if session in self._clients and self._clients[session][0] is reader:
+            self._clients[session] = reader, seq
 
     async def unread(self) -> None:
         """Wait until nobody is attached."""

@@ -56,6 +56,8 @@ class JournalReader:
         self._room = self._window = max(1, window)
         self._over = False
         generation.attach(self)
+        if session is not None:
+            generation.follow(session, self, after)
 
     def wake(self) -> None:
         """Send what there is and what there is room for."""
@@ -74,6 +76,11 @@ class JournalReader:
         """The server has read ``size`` bytes."""
         self._room = min(self._window, self._room + size)
         self.wake()
+
+    def reached(self, seq: int) -> None:
+        """So much has arrived at the client that is read for."""
+        if self._session is not None:
+            self._generation.note_reached(self._session, self, seq)
 
     def close(self) -> None:
         """Read no more."""
@@ -187,11 +194,7 @@ class Connection(asyncio.Protocol):
             ended = wire.encode_item(Ended(request.generation, NOT_THERE))
             self.write(frame(wire.Attached(request.reader, max(0, request.after))) + batch_frame(request.reader, 1, ended))
             return
-        after = min(request.after, generation.last)
-        if request.after == wire.TAIL or (request.after == wire.RUNNING and generation.running is None):
-            after = generation.last
-        elif request.after == wire.RUNNING:
-            after = (generation.running or 1) - 1
+        after = _begin(request, generation)
         self.write(frame(wire.Attached(request.reader, after)))
         reader = JournalReader(self, request.reader, generation, after, request.session, request.window)
         self._readers[request.reader] = reader
@@ -208,6 +211,22 @@ class Connection(asyncio.Protocol):
         reader = self._readers.get(number)
         if reader is not None and size > 0:
             reader.credit(size)
+
+    def reached(self, number: int, seq: int) -> None:
+        """What a reader's client has; a reader that is not there is no error."""
+        reader = self._readers.get(number)
+        if reader is not None:
+            reader.reached(seq)
+
+
+def _begin(request: wire.Attach, generation: Generation) -> int:
+    """The seq behind which a reader begins."""
+    reached = generation.reached(request.session) if request.after == wire.BACK and request.session is not None else None
+    if reached is not None:
+        return min(reached, generation.last)
+    if request.after in (wire.RUNNING, wire.BACK) and generation.running is not None:
+        return generation.running - 1
+    return generation.last if request.after < 0 else min(request.after, generation.last)
 
 
 def _no_common_version(hello: wire.Hello) -> str:
@@ -354,6 +373,8 @@ class Supervisor:
                     self._later(connection, request.call, self._submit_when_open(request, opening))
             case wire.Credit(reader, size):
                 connection.credit(reader, size)
+            case wire.Reached(reader, seq):
+                connection.reached(reader, seq)
             case wire.Attach():
                 kernel = self._kernels.get(request.kernel_id)
                 connection.attach(request, None if kernel is None else kernel.generation(request.generation))

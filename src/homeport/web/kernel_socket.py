@@ -20,8 +20,9 @@ from tornado.websocket import WebSocketProtocol13
 from homeport.errors import KernelGone, NotFound, SupervisorUnavailable
 from homeport.protocol import jupyter
 from homeport.protocol.kernel_socket import V1, decode_default, decode_v1, encode_default, encode_v1, websocket_frame
+from homeport.protocol.supervisor import BACK
+from homeport.web.delivery import Delivery, unacknowledged
 from homeport.web.gate import Kind
-from homeport.web.places import Place
 from homeport.web.sockets import Socket
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ log = logging.getLogger(__name__)
 
 # The cursor is not read while the socket holds more than this; the supervisor then holds back too.
 _HIGH = 1024 * 1024
+# Seconds between two looks at what has arrived. A client that comes back gets once more, under the same msg_ids, what arrived in between.
+_LOOK_EVERY = 0.05
 
 
 class KernelSocket(Socket):
@@ -62,21 +65,25 @@ class KernelSocket(Socket):
         self._changed = asyncio.Event()
         self._unsubscribe = self.parts.supervisor.subscribe(self._on_kernel)
         self.parts.connections.add(self, login=self.who.login, kernel_id=self._kernel_id)
-        generation = self._info().generation
-        self._cursor = self._attach(generation, self.parts.places.back(self._kernel_id, self._session, generation))
+        self._delivery = Delivery()
+        self._looking: asyncio.TimerHandle | None = None
+        self._cursor = self._attach(self._info().generation, BACK)
         self._reader = asyncio.create_task(self._read())
         with contextlib.suppress(KernelGone, SupervisorUnavailable, NotFound):
             await self.parts.supervisor.touch(self._kernel_id)
 
     def on_close(self) -> None:
-        """Remember how far it had read."""
+        """Note how far it had read: all, if it took its leave."""
         if not hasattr(self, "_reader"):
             return
         self.parts.connections.remove(self)
         self._unsubscribe()
         self._reader.cancel()
+        if self._looking is not None:
+            self._looking.cancel()
+        if self.close_code is not None:
+            self._cursor.reached(self._cursor.head)
         self._cursor.close()
-        self.parts.places.leave(self._kernel_id, self._session, Place(self._generation, self._cursor.head))
 
     # ---- to the kernel ----
 
@@ -101,11 +108,8 @@ class KernelSocket(Socket):
             raise KernelGone("The kernel has been shut down.", kernel=self._kernel_id)
         return info
 
-    def _attach(self, generation: int, after: int | None) -> Cursor:
-        from homeport.kernels.client import RUNNING
-
+    def _attach(self, generation: int, after: int) -> Cursor:
         self._generation = generation
-        after = RUNNING if after is None else after
         return self.parts.supervisor.attach(self._kernel_id, generation=generation, after=after, session=self._session)
 
     def _follow(self, generation: int, after: int) -> None:
@@ -135,7 +139,7 @@ class KernelSocket(Socket):
             for item in await cursor.read():
                 ended = self._frames_of(item, frames) or ended
             if frames:
-                await self._write(b"".join(frames))
+                await self._write(b"".join(frames), cursor.head)
             if ended is not None:
                 return ended
 
@@ -152,8 +156,8 @@ class KernelSocket(Socket):
             log.info("Messages %d to %d of kernel %s are not there any more: %s", gap.first, gap.last, self._kernel_id, gap.reason)
         return None
 
-    async def _write(self, frames: bytes) -> None:
-        """Write whole WebSocket frames at once; waits while the client does not read."""
+    async def _write(self, frames: bytes, seq: int) -> None:
+        """Write whole WebSocket frames, which end with the message ``seq``, at once; waits while the client does not read."""
         connection = self.ws_connection
         stream = connection.stream if isinstance(connection, WebSocketProtocol13) and not connection.is_closing() else None
         if stream is None:
@@ -168,8 +172,24 @@ class KernelSocket(Socket):
                 done.exception()
 
         written.add_done_callback(sent)
+        self._delivery.wrote(len(frames), seq)
+        if self._looking is None:
+            self._looking = asyncio.get_running_loop().call_later(_LOOK_EVERY, self._look)
         if self.unsent > _HIGH:
             await written
+
+    def _look(self) -> None:
+        """Tell the supervisor what has arrived at the client."""
+        self._looking = None
+        connection = self.ws_connection
+        link = connection.stream.socket if isinstance(connection, WebSocketProtocol13) else None
+        if link is None:
+            return
+        seq = self._delivery.arrived(self.unsent + unacknowledged(link))
+        if seq is not None:
+            self._cursor.reached(seq)
+        if self._delivery.pending:
+            self._looking = asyncio.get_running_loop().call_later(_LOOK_EVERY, self._look)
 
     async def _next_generation(self, ended: Ended) -> bool:
         """Tell the client that a generation is over, and wait for the next; False when there will be none."""
@@ -180,6 +200,7 @@ class KernelSocket(Socket):
             if info is not None and info.generation > ended.generation:
                 if told != "restarting":
                     self._say_status("restarting")
+                self._delivery = Delivery()
                 self._cursor = self._attach(info.generation, 0)
                 return True
             state = "dead" if info is None or info.state == "dead" else "restarting"

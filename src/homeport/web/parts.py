@@ -12,7 +12,6 @@ from homeport.web.event_streams import EventStreams
 from homeport.web.loop_watch import LoopWatch
 from homeport.web.notebook_worker import NotebookWorker
 from homeport.web.pieces import Pieces
-from homeport.web.places import Places
 
 if TYPE_CHECKING:
     from homeport.auth.access import Access
@@ -44,7 +43,6 @@ class Parts:
     connections: Connections = field(default_factory=Connections)
     event_streams: EventStreams = field(default_factory=EventStreams)
     started: float = field(default_factory=time.time)
-    places: Places = field(default_factory=Places)
     notebook_worker: NotebookWorker = field(default_factory=NotebookWorker)
     pieces: Pieces = field(init=False)
 

@@ -70,7 +70,7 @@ class Socket(WebSocketHandler):
         self.rules = rules
         self._policy = policy
         self._stream: IOStream | None = None
-        self.unsent = 0
+        self.unsent: int = 0
         """Bytes that the socket has not taken yet."""
 
     def set_default_headers(self) -> None:
