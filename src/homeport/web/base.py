@@ -175,15 +175,8 @@ class Handler(RequestHandler):
     # ---- bodies ----
 
     def json_body(self, type: type[T]) -> T:
-        """The request's body as ``type``; an empty one is ``{}``.
-
-        Raises:
-            BadRequest: it is not such JSON.
-        """
-        try:
-            return msgspec.json.decode(self.request.body or b"{}", type=type)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            raise BadRequest(f"The body of this request is not what it must be: {error}") from None
+        """The request's body; see :func:`read_json`."""
+        return read_json(self.request.body, type)
 
     async def send_json(self, value: object, *, status: int = 200) -> None:
         """Answer with JSON; bytes are JSON already."""
@@ -269,6 +262,18 @@ class Handler(RequestHandler):
 
     def _request_summary(self) -> str:  # Tornado's own lines use it
         return f"{self.request.method} {self.request.path}"
+
+
+def read_json(body: bytes, type: type[T]) -> T:
+    """A request's body as ``type``; an empty one is ``{}``.
+
+    Raises:
+        BadRequest: it is not such JSON.
+    """
+    try:
+        return msgspec.json.decode(body or b"{}", type=type)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise BadRequest(f"The body of this request is not what it must be: {error}") from None
 
 
 def log_problem(request: HTTPServerRequest, typ: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:

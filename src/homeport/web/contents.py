@@ -27,7 +27,7 @@ from homeport.stores.base import Stat
 from homeport.stores.welcome import NAME as WELCOME
 from homeport.stores.welcome import welcome_notebook
 from homeport.web import notebook_json
-from homeport.web.base import Handler
+from homeport.web.base import Handler, read_json
 from homeport.web.gate import Rules
 from homeport.web.notebook_json import Saving
 from homeport.web.parts import Parts
@@ -179,10 +179,7 @@ class Contents(ContentsHandler):
         return await self._upload.read() if self._upload is not None else bytes(self._small)
 
     async def _body(self, type: type[T]) -> T:
-        try:
-            return msgspec.json.decode(await self._raw_body() or b"{}", type=type)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            raise BadRequest(f"The body of this request is not what it must be: {error}") from None
+        return read_json(await self._raw_body(), type)
 
     # ---- reading ----
 
