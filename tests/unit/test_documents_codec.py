@@ -16,8 +16,9 @@ from pycrdt import Array, Doc, Map
 
 from harness.profiles import examples
 from homeport.core.cell_merge import CellPrint
+from homeport.core.output_buffer import STREAM_KEY
 from homeport.documents import exact, schema, serial
-from homeport.documents.blobs import BLOB, STREAM, Blobs, Inline, fragment, references
+from homeport.documents.blobs import BLOB, Blobs, Inline, fragment, references
 from homeport.documents.codec import Notebook, OldFormat, decode
 from homeport.documents.limits import Limits
 from homeport.errors import InvalidNotebook, NotFound
@@ -273,7 +274,7 @@ def test_a_long_stream_stands_as_head_and_tail(blobs: Blobs) -> None:
     assert len(output["text"]) < 70_000
     assert output["text"].startswith("line 0\n")
     assert output["text"].endswith("line 99999\n")
-    assert output[STREAM]["lines"] == 100_000
+    assert output[STREAM_KEY]["lines"] == 100_000
     assert written(found, blobs) == raw
 
 
@@ -318,9 +319,8 @@ def test_streams_from_pieces_are_as_nbformat_writes_them(text: str, cuts: list[i
     whole = nbformat.v4.writes(nbformat.from_dict(notebook(code({"output_type": "stream", "name": "stdout", "text": text}))))
     assert found.raw.decode() in whole
     direct = CellPrint("a", *serial.fingerprint(cast("Any", code({"output_type": "stream", "name": "stdout", "text": text}))))
-    named = CellPrint(
-        "a", *serial.fingerprint(cast("Any", code({"output_type": "stream", "name": "stdout", "text": "", STREAM: {"sha256": found.name}})))
-    )
+    long = {"output_type": "stream", "name": "stdout", "text": "", STREAM_KEY: {"sha256": found.name}}
+    named = CellPrint("a", *serial.fingerprint(cast("Any", code(long))))
     assert direct == named
 
 

@@ -38,8 +38,6 @@ log = logging.getLogger(__name__)
 
 BLOB = "application/vnd.homeport.blob+json"
 """The MIME type under which references stand in an output's data."""
-STREAM = "application/vnd.homeport.stream+json"
-"""The member of a stream output whose whole text is elsewhere."""
 STREAM_TEXT = "text/x.homeport.stream"
 """The MIME type of a stream's whole text in the store: its place in a file is another one than that of ``text/plain``."""
 

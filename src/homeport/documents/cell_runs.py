@@ -91,7 +91,7 @@ class CellRuns:
     def begin(self, run: Run, code: str) -> CellRun:
         """A run is being submitted; it takes the place of the one that its cell had."""
         cell_run = CellRun(self._room, run, code, self._limits, self._convert)
-        self._dropped.extend(stream_keys(self._room, run.cell_id))
+        self._dropped.extend(stream_keys(self._room.find_cell(run.cell_id)))
         self._take(cell_run)
         self._rows.pop(run.run_id, None)
         self._touched[cell_run] = None

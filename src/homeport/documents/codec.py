@@ -14,7 +14,8 @@ from typing import TypeAlias, cast
 import msgspec
 
 from homeport.core.cell_merge import CellPrint
-from homeport.documents.blobs import STREAM, STREAM_TEXT, Blobs, Inline, is_json
+from homeport.core.output_buffer import STREAM_KEY
+from homeport.documents.blobs import STREAM_TEXT, Blobs, Inline, is_json
 from homeport.documents.schema import Cell, joined, loads, text
 from homeport.documents.serial import fingerprint
 from homeport.errors import InvalidNotebook
@@ -190,7 +191,7 @@ class _Reader:
         notice = f"[... {hidden:,} characters are not shown here; they are in the file ...]\n"
         lines = whole.count("\n")
         entry: dict[str, JSON] = {"lines": lines, "size": len(whole.encode()), "sha256": reference["sha256"], "url": reference["url"]}
-        return {**output, "text": f"{head}{notice}{tail}", STREAM: entry}
+        return {**output, "text": f"{head}{notice}{tail}", STREAM_KEY: entry}
 
     def _list(self, raw: msgspec.Raw | None, complaint: str) -> list[msgspec.Raw]:
         found = None if raw is None else _elements(raw)

@@ -17,7 +17,6 @@ from typing import Protocol, cast
 from pycrdt import Array, Doc, Map
 
 from homeport.core.cell_merge import CellPrint
-from homeport.documents.blobs import STREAM
 from homeport.documents.codec import Notebook
 from homeport.documents.encoder import Encoder
 from homeport.documents.limits import Limits
@@ -26,6 +25,7 @@ from homeport.documents.peer import Peer
 from homeport.documents.room import Room
 from homeport.documents.saver import Saver
 from homeport.documents.schema import Cell, joined, read_map, whole_cell
+from homeport.documents.sealing import stream_keys
 from homeport.documents.serial import fingerprint, stream_rests
 from homeport.errors import BadRequest, HomeportError, NotFound, ProtocolError
 from homeport.protocol.document import JSON, Control
@@ -173,17 +173,14 @@ class Document:
             longest=self._limits.frame,
             control=self._control,
             stale=self.absorb,
-            closed=lambda _: None,
         )
 
     async def stream_text(self, key: str) -> bytes | None:
         """The whole text of a long stream (UTF-8); None when no output of this document has that key."""
         for cell in self.room.mirror:
-            outputs = cell.shared.get("outputs")
-            if isinstance(outputs, Array) and key in str(cast("object", outputs)):
-                rests = stream_rests(read_map(cell.shared))
-                if key in rests:
-                    return b"".join(await self.room.log.stream(key)) + rests[key].encode()
+            if key in stream_keys(cell.shared):
+                rest = stream_rests(read_map(cell.shared)).get(key, "")
+                return b"".join(await self.room.log.stream(key)) + rest.encode()
         return None
 
     async def absorb(self, update: bytes) -> None:
@@ -228,12 +225,7 @@ class Document:
         return clean and durable
 
     def _stream_keys(self) -> list[str]:
-        keys: list[str] = []
-        for cell in self.room.mirror:
-            outputs = cell.shared.get("outputs")
-            if isinstance(outputs, Array) and STREAM in str(cast("object", outputs)):
-                keys.extend(stream_rests(read_map(cell.shared)))
-        return keys
+        return [key for cell in self.room.mirror for key in stream_keys(cell.shared)]
 
     # ---- control ops --------------------------------------------------------------------------------------------------
 

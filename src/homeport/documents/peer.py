@@ -38,7 +38,6 @@ class Peer:
         longest: bytes of the largest frame that is taken.
         control: does a control op that is not the link's own.
         stale: takes the whole state of a page whose history is another one.
-        closed: called once when the page is gone.
     """
 
     def __init__(
@@ -52,7 +51,6 @@ class Peer:
         longest: int,
         control: Callable[[Peer, protocol.Control], Awaitable[None]],
         stale: Callable[[bytes], Awaitable[None]],
-        closed: Callable[[Peer], None],
     ) -> None:
         self.room = room
         self.user = user
@@ -68,7 +66,6 @@ class Peer:
         self._longest = longest
         self._control = control
         self._stale = stale
-        self._closed = closed
         self._greeted = False
         self._foreign = False
         self._away: list[Told] = []
@@ -124,7 +121,6 @@ class Peer:
             self._timer.cancel()
         gone = [self.room.presence[client] for client in self._clients if client in self.room.presence]
         self._publish([protocol.Presence(entry.client, entry.clock, "null") for entry in gone])
-        self._closed(self)
 
     async def _on_control(self, message: protocol.Control) -> None:
         if message.op == "hello":

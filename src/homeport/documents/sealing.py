@@ -16,7 +16,7 @@ from pycrdt import Array, Map
 from homeport.core.output_buffer import STREAM_KEY
 from homeport.documents.blobs import STREAM_TEXT, Blobs
 from homeport.documents.room import Room
-from homeport.documents.schema import JSON, joined, new_outputs, read
+from homeport.documents.schema import JSON, YCell, joined, new_outputs, read
 from homeport.documents.serial import stream_text
 from homeport.documents.tables import Drop
 from homeport.errors import HomeportError
@@ -60,21 +60,20 @@ class Sealer:
             cell_id = next(iter(self._waiting))
             del self._waiting[cell_id]
             if self._room.run_state(cell_id) != "running":
-                for key in stream_keys(self._room, cell_id):
+                for key in stream_keys(self._room.find_cell(cell_id)):
                     if await seal(self._room, self._blobs, cell_id, key):
                         self._sealed(cell_id, key)
 
 
-def stream_keys(room: Room, cell_id: str) -> list[str]:
-    """Keys of the cell's streams whose text is in pieces."""
-    cell = room.find_cell(cell_id)
+def stream_keys(cell: YCell | None) -> list[str]:
+    """Keys of a cell's streams whose text is in pieces."""
     outputs = cell.get("outputs") if cell is not None else None
     if not isinstance(outputs, Array):
         return []
-    # Reading all outputs costs more than asking each whether it is one.
-    if not any(isinstance(output, Map) and STREAM_KEY in cast("Map[object]", output) for output in cast("Array[object]", outputs)):
+    # Reading all outputs costs more than asking each whether it is one. A page may have put plain objects there.
+    if not any(isinstance(output, Map | dict) and STREAM_KEY in cast("Map[object]", output) for output in cast("Array[object]", outputs)):
         return []
-    return [str(entry["key"]) for entry in map(_entry, _outputs(room, cell_id)) if "key" in entry]
+    return [str(entry["key"]) for entry in map(_entry, _read(cell)) if "key" in entry]
 
 
 async def seal(room: Room, blobs: Blobs, cell_id: str, key: str) -> bool:
@@ -114,7 +113,10 @@ async def seal(room: Room, blobs: Blobs, cell_id: str, key: str) -> bool:
 
 
 def _outputs(room: Room, cell_id: str) -> list[dict[str, Any]]:
-    cell = room.find_cell(cell_id)
+    return _read(room.find_cell(cell_id))
+
+
+def _read(cell: YCell | None) -> list[dict[str, Any]]:
     outputs = cell.get("outputs") if cell is not None else None
     return cast("list[dict[str, Any]]", read(cast("Array[object]", outputs))) if isinstance(outputs, Array) else []
 

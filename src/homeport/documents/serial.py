@@ -20,7 +20,8 @@ from typing import TypeAlias, cast
 import msgspec
 
 from homeport.core.cell_merge import CellPrint
-from homeport.documents.blobs import BLOB, STREAM, STREAM_TEXT, digest, is_name, is_split, references
+from homeport.core.output_buffer import STREAM_KEY
+from homeport.documents.blobs import BLOB, STREAM_TEXT, digest, is_name, is_split, references
 from homeport.documents.exact import EXACT, canonical, escaped, size
 from homeport.documents.schema import joined, whole_cell
 from homeport.protocol.document import JSON
@@ -104,7 +105,7 @@ def stream_rests(cell: Mapping[str, JSON]) -> dict[str, str]:
     outputs = cell.get("outputs")
     found: dict[str, str] = {}
     for output in outputs if isinstance(outputs, list) else []:
-        entry = output.get(STREAM) if isinstance(output, dict) else None
+        entry = output.get(STREAM_KEY) if isinstance(output, dict) else None
         if isinstance(output, dict) and isinstance(entry, dict) and isinstance(entry.get("key"), str):
             shown, rest = joined(output.get("text")), entry.get("rest")
             found[str(entry["key"])] = shown[len(shown) - rest :] if isinstance(rest, int) and 0 < rest <= len(shown) else ""
@@ -136,12 +137,12 @@ def _with_streams(outputs: JSON, streams: Mapping[str, StreamText]) -> JSON:
         return outputs
     found: list[JSON] = []
     for output in outputs:
-        entry = output.get(STREAM) if isinstance(output, dict) else None
+        entry = output.get(STREAM_KEY) if isinstance(output, dict) else None
         if isinstance(output, dict) and isinstance(entry, dict) and isinstance(entry.get("key"), str):
             stream = streams.get(str(entry["key"]))
-            output = {key: value for key, value in output.items() if key != STREAM}
+            output = {key: value for key, value in output.items() if key != STREAM_KEY}
             if stream is not None:
-                output[STREAM] = {"sha256": stream.name}
+                output[STREAM_KEY] = {"sha256": stream.name}
         found.append(output)
     return found
 
@@ -201,9 +202,9 @@ def _bare(output: JSON) -> JSON:
     """An output with each value of its bundle replaced by its digest, and a stream's text by the whole text's."""
     if not isinstance(output, dict):
         return output
-    bare = {key: value for key, value in output.items() if key not in ("data", "text", STREAM)}
+    bare = {key: value for key, value in output.items() if key not in ("data", "text", STREAM_KEY)}
     if "text" in output:
-        entry = output.get(STREAM)
+        entry = output.get(STREAM_KEY)
         name = entry.get("sha256") if isinstance(entry, dict) else None
         bare["text"] = (
             name if is_name(name) else digest(STREAM_TEXT, joined(output["text"])) if _is_text(output["text"]) else output["text"]
@@ -219,9 +220,9 @@ def _bare(output: JSON) -> JSON:
 
 def _file_output(output: Mapping[str, JSON]) -> dict[str, JSON]:
     """An output as the file has it."""
-    members = {key: value for key, value in output.items() if key != STREAM}
+    members = {key: value for key, value in output.items() if key != STREAM_KEY}
     if output.get("output_type") == "stream" and isinstance(members.get("text"), str):
-        entry = output.get(STREAM)
+        entry = output.get(STREAM_KEY)
         name = entry.get("sha256") if isinstance(entry, dict) else None
         members["text"] = f"{_MARK}{name}" if is_name(name) else _lines(str(members["text"]))
     data = members.get("data")
