@@ -20,6 +20,7 @@ COMMANDS = {
     "run": Command("run", "run notebooks on the server, with a progress bar; outputs are saved in them"),
     "list": Command("list", "the servers that are running"),
     "stop": Command("stop", "stop a server; its kernels run on unless told otherwise"),
+    "service": Command("service", "let systemd start the server with the machine, and again when it fails; or undo that"),
     "kernels": Command("kernels", "the kernels that are running, with their memory; or stop some of them"),
     "password": Command("password", "set the password that lets in: asks twice, and writes its hash to a configuration file"),
     "cert": Command("cert", "the certificate of a public server: its fingerprint, and how a device trusts it"),

@@ -86,6 +86,14 @@ def describe_kernels(kernels: Iterable[KernelInfo], sessions: Sessions, now: flo
     return sorted(lines)
 
 
+def kept(kernels: int) -> str:
+    """What a log says of the kernels that a server leaves running."""
+    if kernels == 0:
+        return "The server has ended; no kernel is running."
+    running = "1 kernel runs on" if kernels == 1 else f"{kernels} kernels run on"
+    return f"The server has ended; {running}, and will be here again at the next start. 'homeport stop --kernels' ends kernels."
+
+
 def brief_duration(seconds: float) -> str:
     """``5 s``, ``12 min``, ``3 h``, ``2 days``."""
     seconds = max(seconds, 0.0)

@@ -77,7 +77,7 @@ class OwnServer:
             await asyncio.sleep(0.02)  # its runtime file tells nobody that it is there
 
     def _launch(self) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "homeport", str(self.root), "--no-browser", *self._options]
+        command = [sys.executable, "-P", "-m", "homeport", str(self.root), "--no-browser", *self._options]
         with self._log.open("wb") as log:
             return subprocess.Popen(command, cwd=self.root, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
 

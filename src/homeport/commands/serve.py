@@ -8,24 +8,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import faulthandler
 import gc
-import getpass
 import logging
 import os
 import signal
-import socket
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from homeport import __version__
 from homeport.commands import COMMANDS, daemon
+from homeport.commands.announcement import announcement, service_announcement
 from homeport.commands.arguments import COMMAND_LINE, Parser, add_options, class_options, layer
 from homeport.commands.daemon import fixed_port
 from homeport.commands.ending import (
@@ -33,13 +32,14 @@ from homeport.commands.ending import (
     Kernels,
     describe_kernels,
     is_main_of_container,
+    kept,
     kernel_question,
     kernels_of,
     kernels_running,
     on_terminate,
     shut_down,
 )
-from homeport.commands.listening import as_public, can_ask_for_password, certificate_maker, check_exposure, describe_certificate
+from homeport.commands.listening import as_public, can_ask_for_password, certificate_maker, check_exposure
 from homeport.commands.names import HOMEPORT, NOTEBOOK, Name
 from homeport.commands.password import set_password
 from homeport.commands.password_files import reread, with_password_file
@@ -48,6 +48,7 @@ from homeport.commands.question import can_ask
 from homeport.commands.reaper import stay_behind_as_init
 from homeport.errors import Forbidden, NotFound, SupervisorUnavailable
 from homeport.options import BEFORE_FILES, BadOption, Layer, Settings, environment_layers, options, resolve
+from homeport.systemd import Notifier
 
 if TYPE_CHECKING:
     from homeport.documents.registry import Documents
@@ -194,6 +195,7 @@ def run(arguments: Sequence[str], name: Name = HOMEPORT) -> int:
     wanted = replace(wanted, settings=as_public(wanted.settings, set_password if can_ask_for_password() else None))
     for warning in check_exposure(wanted.settings):
         print(f"{name.program}: {warning}", file=sys.stderr)
+    notifier = Notifier.take(os.environ)
     behind_init = stay_behind_as_init()
     container = is_main_of_container(behind_own_init=behind_init)
 
@@ -209,9 +211,9 @@ def run(arguments: Sequence[str], name: Name = HOMEPORT) -> int:
     elif offer_welcome(root, memory=folders.state / "welcome-refused"):
         wanted = replace(wanted, page=NAME)
     if wanted.daemon:
-        serve = partial(_run_loop, wanted, folders, container)
+        serve = partial(_run_loop, wanted, folders, container, None)
         return daemon.start(folders, wanted.settings, container=container, serve=serve)
-    return _run_loop(wanted, folders, container, say)
+    return _run_loop(wanted, folders, container, notifier, say)
 
 
 def _generate_config(wanted: Wanted) -> int:
@@ -235,10 +237,12 @@ def refuse_root(settings: Settings) -> None:
         )
 
 
-def _run_loop(wanted: Wanted, folders: Folders, container: bool, tell: Callable[[str], None]) -> int:
+def _run_loop(wanted: Wanted, folders: Folders, container: bool, notifier: Notifier | None, tell: Callable[[str], None]) -> int:
     from homeport.commands.log import set_up_log
 
     set_up_log(wanted.settings.log_level)
+    if notifier is not None:
+        faulthandler.enable()  # a server that hangs is ended by SIGABRT: the log shows where it hung
     try:
         import uvloop
 
@@ -246,7 +250,7 @@ def _run_loop(wanted: Wanted, folders: Folders, container: bool, tell: Callable[
     except ImportError:  # a platform without it
         factory = None
     with asyncio.Runner(loop_factory=factory) as runner:
-        return runner.run(_serve(wanted, folders, container, tell))
+        return runner.run(_serve(wanted, folders, container, notifier, tell))
 
 
 def say(text: str) -> None:
@@ -267,17 +271,23 @@ class _Built:
     server: Server
 
 
-async def _serve(wanted: Wanted, folders: Folders, container: bool, tell: Callable[[str], None]) -> int:
+async def _serve(wanted: Wanted, folders: Folders, container: bool, notifier: Notifier | None, tell: Callable[[str], None]) -> int:
     """Serve until the end; ``tell`` gets what there is to say once the server answers, a link that lets in among it."""
     built = await _build(wanted.settings, folders, wanted.kernel_arguments)
-    ending = _Ending(built, container)
+    ending = _Ending(built, container, notifier)
     ending.watch_signals()
     helpers: list[asyncio.Task[None]] = []
     try:
         await built.server.start(ending.stop_for)
         # What was imported stays: a collection that looks through all of it would hold the event loop for 20 to 60 ms.
         gc.freeze()
-        tell(_announcement(wanted, built))
+        if notifier is None:
+            log_file = daemon.log_file(folders, wanted.settings.port) if wanted.daemon else None
+            tell(announcement(wanted.settings, built.server, log_file=log_file))
+        else:
+            say(service_announcement(wanted.settings, built.server))
+            notifier.ready(f"Serves {wanted.settings.root_dir} at {built.server.url}")
+            helpers.append(asyncio.create_task(notifier.beat()))
         reaching = asyncio.create_task(built.supervisor.start(patient=True))
         helpers.append(asyncio.create_task(_go_on_with_kernels(built, reaching)))
         helpers.append(asyncio.create_task(_open_browser(wanted, built)))
@@ -339,36 +349,6 @@ async def _go_on_with_kernels(built: _Built, reaching: asyncio.Task[None]) -> No
         say(f"Still running from before: {len(mine)} kernel{'' if len(mine) == 1 else 's'}.")
 
 
-def _announcement(wanted: Wanted, built: _Built) -> str:
-    server, settings = built.server, wanted.settings
-    url, *others = server.urls
-    # A token that somebody chose is known to them, and has no business in a log; nor has one that nobody needs.
-    own_token = settings.given("token") and bool(settings.token)
-    how = "   (with your password)" if settings.password else "   (with the token that you set)" if own_token else ""
-    lines = [f"Homeport {__version__} serves {settings.root_dir}\n", f"    {url if how else server.link}{how}"]
-    lines += [*(f"    {other}" for other in others), ""]
-    if server.certificate is not None:
-        lines.append(describe_certificate(server.certificate, settings) + "\n")
-    hint = tunnel_hint(os.environ, url, socket.gethostname(), getpass.getuser)
-    if hint:
-        lines.append(hint)
-    ends = "Ctrl-C stops the server."
-    if wanted.daemon:
-        log_file = daemon.log_file(built.folders, settings.port)
-        ends = f"It runs in the background, with its log in {log_file}.\n'homeport stop {server.port}' stops the server."
-    lines.append(f"{ends} What runs in kernels runs on, and is here again at the next start.")
-    return "\n".join(lines)
-
-
-def tunnel_hint(environment: Mapping[str, str], url: str, host: str, user: Callable[[], str]) -> str:
-    """How to reach a server that listens on loopback only, for somebody who came by SSH; otherwise the empty text."""
-    parts = urlsplit(url)
-    if not environment.get("SSH_CONNECTION") or parts.hostname not in ("localhost", "127.0.0.1", "::1"):
-        return ""
-    port = parts.port or 80
-    return f"From your own computer: ssh -N -L {port}:127.0.0.1:{port} {user()}@{host}  and open that link there.\n"
-
-
 async def _open_browser(wanted: Wanted, built: _Built) -> None:
     from homeport.commands.browser import has_display, open_browser
 
@@ -389,9 +369,10 @@ def opener_file(folders: Folders) -> Path:
 class _Ending:
     """When the server ends, and what becomes of its kernels. ``stop`` is the one way in: signals and the REST API come here."""
 
-    def __init__(self, built: _Built, container: bool) -> None:
+    def __init__(self, built: _Built, container: bool, notifier: Notifier | None) -> None:
         self._built = built
         self._container = container
+        self._notifier = notifier
         self._kernels: asyncio.Future[Kernels] = asyncio.get_running_loop().create_future()
         self._question = kernel_question(_prompt)
         self._asking: asyncio.Task[None] | None = None
@@ -423,10 +404,14 @@ class _Ending:
         if self._asking is not None:
             self._asking.cancel()
         built = self._built
+        if self._notifier is not None:
+            self._notifier.stopping("Saves what is open, and leaves")
         await built.server.stop()
         await built.documents.close()
         if self._kernels.done() and self._kernels.result() is Kernels.SHUT_DOWN:
             await self._shut_kernels_down()
+        elif self._notifier is not None:
+            say(kept(len(self._own_kernels())))
         built.sessions.close()
         await built.supervisor.close()
         opener_file(built.folders).unlink(missing_ok=True)

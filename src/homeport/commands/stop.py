@@ -76,20 +76,21 @@ def run(arguments: Sequence[str]) -> int:
     servers = running_servers(folders.runtime)
     ours = [each for each in servers if each.is_homeport]
     if given.kernels and given.port is None and not ours:
-        count = asyncio.run(_shut_all_down(folders))
-        print("No server is running; " + (f"shut down {_kernels(count)}." if count else "nor is a kernel."))
+        count = asyncio.run(shut_all_down(folders))
+        print("No server is running; " + (f"shut down {in_words(count)}." if count else "nor is a kernel."))
         return 0
     server = choose(ours if given.port is None else servers, given.port)
     _end(server)
     print(f"Stopped the server on port {server.port} ({server.root_dir}).")
     if given.kernels:
         alone = all(each.pid == server.pid or not each.is_homeport for each in servers)
-        count = asyncio.run(_shut_kernels_down(folders, server, every=alone))
-        print(f"Shut down {_kernels(count)}." if count else "No kernel of it was running.")
+        count = asyncio.run(shut_kernels_down(folders, server, every=alone))
+        print(f"Shut down {in_words(count)}." if count else "No kernel of it was running.")
     return 0
 
 
-def _kernels(count: int) -> str:
+def in_words(count: int) -> str:
+    """``1 kernel``, ``2 kernels``."""
     return f"{count} kernel{'' if count == 1 else 's'}"
 
 
@@ -120,7 +121,7 @@ def _wait_for(process: psutil.Process) -> None:
         time.sleep(0.02)
 
 
-async def _shut_all_down(folders: Folders) -> int:
+async def shut_all_down(folders: Folders) -> int:
     """No server is left, so the kernels are nobody else's."""
     from homeport.commands.ending import shut_down
     from homeport.commands.reach import the_supervisor
@@ -133,7 +134,12 @@ async def _shut_all_down(folders: Folders) -> int:
         return len(alive)
 
 
-async def _shut_kernels_down(folders: Folders, server: RunningServer, *, every: bool) -> int:
+async def shut_kernels_down(folders: Folders, server: RunningServer, *, every: bool) -> int:
+    """Shut down the kernels of a server that has ended; how many there were.
+
+    Args:
+        every: all kernels are its own, since there is no other server.
+    """
     from homeport.commands.ending import kernels_of, shut_down
     from homeport.commands.reach import the_supervisor
     from homeport.kernels.sessions import Sessions

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import sys
 import sysconfig
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, cast
 
@@ -15,6 +16,9 @@ from homeport.errors import ProtocolError, SupervisorUnavailable
 from homeport.folders import Folders
 from homeport.protocol import supervisor as wire
 from homeport.protocol.supervisor import VERSIONS, FrameReader, frame
+from homeport.systemd import scope
+
+log = logging.getLogger(__name__)
 
 GREETING_PATIENCE: Final = 10.0
 LAUNCH_PATIENCE: Final = 20.0
@@ -115,22 +119,33 @@ async def connect(folders: Folders, received: Callable[[wire.Event, int], None])
 async def launch(folders: Folders, *, linger: float) -> None:
     """Start a supervisor that lives on by itself, and wait until it listens. One that runs already is as good.
 
+    Under systemd it becomes a unit of its own: the end of the server's unit is not its end.
+
     Raises:
         SupervisorUnavailable: it could not be started; the message has what it said.
     """
+    arguments = [f"--{name}={getattr(folders, name)}" for name in ("state", "config", "runtime", "sockets")]
+    command = [sys.executable, "-P", "-m", "homeport.supervisor", *arguments, f"--linger={linger}", "--detach"]
+    apart = scope("homeport-supervisor", "Homeport's supervisor, which has the kernels")
+    if apart:
+        refused = await _run([*apart, *command])
+        if not refused:
+            return
+        log.warning("The supervisor cannot be a unit of its own, and is started without: %s", refused)
+    said = await _run(command)
+    if said:
+        raise SupervisorUnavailable(f"The supervisor could not be started: {said}")
+
+
+async def _run(command: Sequence[str]) -> str:
+    """Run it to its end; what it said when it failed, otherwise the empty text."""
     environment = {name: value for name, value in os.environ.items() if name != "JPY_PARENT_PID"}
     root = str(Path(__file__).parents[2])
     if root not in sysconfig.get_paths().values():
         # A source tree that is not installed: the supervisor must find it as we did.
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, [root, environment.get("PYTHONPATH")]))
-    arguments = [f"--{name}={getattr(folders, name)}" for name in ("state", "config", "runtime", "sockets")]
     process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "homeport.supervisor",
-        *arguments,
-        f"--linger={linger}",
-        "--detach",
+        *command,
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
@@ -148,5 +163,6 @@ async def launch(folders: Folders, *, linger: float) -> None:
         process.kill()
         await process.wait()
         raise
-    if process.returncode != 0:
-        raise SupervisorUnavailable(f"The supervisor could not be started: {said.decode(errors='replace').strip()[-2000:]}")
+    if process.returncode == 0:
+        return ""
+    return said.decode(errors="replace").strip()[-2000:] or f"it ended with status {process.returncode}"

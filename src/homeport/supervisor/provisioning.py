@@ -14,12 +14,15 @@ jupyter_client is imported when it is first needed: a supervisor without kernels
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import logging
 import os
 import re
 import secrets
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
@@ -29,10 +32,16 @@ import msgspec
 from homeport.errors import KernelFailed, NotFound
 from homeport.protocol.supervisor import Kernelspec, Kernelspecs
 from homeport.supervisor.channels import Connection
+from homeport.systemd import KERNELS_SLICE, scope
 
 if TYPE_CHECKING:
     from jupyter_client.connect import KernelConnectionInfo
     from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
+
+log = logging.getLogger(__name__)
+
+# Seconds that systemd-run has to make a unit.
+_WRAPPER_PATIENCE = 10.0
 
 # Seconds between two questions to a provisioner whether its kernel lives.
 _POLL = 1.0
@@ -247,8 +256,36 @@ async def _launch_local(
     arguments = await provisioner.pre_launch(env=environment, cwd=request.cwd)
     command = _format([*spec.argv, *_more_arguments(spec, request)], connection_file, spec.resource_dir, request.origin)
     arguments.pop("cmd", None)
-    await provisioner.launch_kernel(command, **arguments)
-    return cast("subprocess.Popen[bytes]", cast(object, provisioner.process))  # pyright: ignore[reportUnknownMemberType]
+
+    async def begin(*apart: str) -> subprocess.Popen[bytes]:
+        await provisioner.launch_kernel([*apart, *command], **arguments)
+        return cast("subprocess.Popen[bytes]", cast(object, provisioner.process))  # pyright: ignore[reportUnknownMemberType]
+
+    what = environment.get("JPY_SESSION_NAME", "")
+    description = f"Homeport's kernel {request.name}{what and ' of '}{what}"
+    # Under systemd each kernel is a unit of its own, so that one which runs out of memory takes nobody along.
+    apart = scope(f"homeport-kernel-{kernel_id[:8]}", description, slice_=KERNELS_SLICE, environment=environment)
+    if apart:
+        process = await begin(*apart)
+        if await _became(process, apart):
+            return process
+        log.warning("The kernel %s cannot be a unit of its own, and is started without; %s has the reason", kernel_id, output)
+    return await begin()
+
+
+async def _became(process: subprocess.Popen[bytes], wrapper: Sequence[str]) -> bool:
+    """Whether a process that was started with ``wrapper`` before its command has become the command. One that has not is gone."""
+    words = set(map(os.fsencode, wrapper))
+    deadline = time.monotonic() + _WRAPPER_PATIENCE
+    while process.poll() is None and time.monotonic() < deadline:
+        with contextlib.suppress(OSError):
+            now = set(Path(f"/proc/{process.pid}/cmdline").read_bytes().split(b"\0"))
+            if len(now) > 1 and not words <= now:
+                return True
+        await asyncio.sleep(0.005)  # nobody tells that a process has become another program
+    process.kill()
+    await asyncio.to_thread(process.wait)
+    return False
 
 
 def _more_arguments(spec: KernelSpec, request: Launch) -> Sequence[str]:

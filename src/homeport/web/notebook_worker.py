@@ -69,7 +69,7 @@ class NotebookWorker:
             self._leave.cancel()
             self._leave = None
         if self._process is None or self._process.returncode is not None:
-            command = (sys.executable, "-m", "homeport.web.notebook_json")
+            command = (sys.executable, "-P", "-m", "homeport.web.notebook_json")
             self._process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, start_new_session=True)
         return self._process
 
