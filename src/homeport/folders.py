@@ -33,6 +33,11 @@ def private(folder: Path) -> Path:
     return folder
 
 
+def _goes_at_logout(folder: Path) -> bool:
+    login = os.environ.get("XDG_RUNTIME_DIR", "")
+    return folder.is_relative_to("/run/user") or (bool(login) and folder.is_relative_to(login))
+
+
 @dataclass(frozen=True)
 class Folders:
     """The folders of one user on one host. Nothing is created until it is asked for through :func:`private`."""
@@ -58,7 +63,7 @@ class Folders:
         runtime = Path(jupyter_runtime_dir())
         host = socket.gethostname().split(".")[0] or "localhost"
         sockets = runtime / f"homeport-{host}"
-        if len(os.fsencode(sockets)) > _LONGEST_SOCKET_FOLDER:
+        if len(os.fsencode(sockets)) > _LONGEST_SOCKET_FOLDER or _goes_at_logout(sockets):
             # /tmp is shared: the owner check in private() is what makes this safe.
             short = hashlib.sha256(os.fsencode(sockets)).hexdigest()[:16]
             sockets = Path("/tmp") / f"homeport-{os.getuid()}-{short}"

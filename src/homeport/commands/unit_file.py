@@ -22,6 +22,7 @@ StartLimitBurst=5
 
 [Service]
 Type=notify
+SyslogIdentifier=homeport
 ExecStart={command}
 WorkingDirectory={folder}
 {environment}
