@@ -1,7 +1,7 @@
 """The gate: every request and every WebSocket passes here before a handler sees it. Nothing gets in by default.
 
 In this order: Host, identity, Origin and Fetch metadata, the policy's "public", XSRF, method and policy. What was decided for
-WebSockets, and why, is told in docs/decisions/sockets.md.
+WebSockets, and why, is told in docs/decisions/0005-sockets.md.
 """
 
 from __future__ import annotations
