@@ -27,7 +27,7 @@ from homeport.documents.saver import Saver
 from homeport.documents.schema import Cell, joined, read_map, whole_cell
 from homeport.documents.sealing import stream_keys
 from homeport.documents.serial import fingerprint, stream_rests
-from homeport.errors import BadRequest, HomeportError, NotFound, ProtocolError
+from homeport.errors import BadRequest, HomeportError, ProtocolError
 from homeport.protocol.document import JSON, Control
 
 log = logging.getLogger(__name__)
@@ -326,12 +326,6 @@ class Document:
         """Save now."""
         await self.saver.save()
 
-    async def on_dismiss(self, fields: Mapping[str, JSON]) -> None:
-        """Take a notice away, for all pages."""
-        key = _word(fields.get("key"))
-        if not self.room.drop_notice(key):
-            raise NotFound("There is no such notice.")
-
 
 def _word(value: JSON) -> str:
     if not isinstance(value, str) or not value or len(value) > 256:
@@ -354,6 +348,5 @@ _OPERATIONS: dict[str, Callable[[Document, Mapping[str, JSON]], Awaitable[dict[s
     "shutdown_kernel": Document.on_shutdown_kernel,
     "input": Document.on_input,
     "save": Document.on_save,
-    "dismiss": Document.on_dismiss,
 }
 """The control ops that are not the link's own."""

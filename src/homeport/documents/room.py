@@ -219,13 +219,12 @@ class Room:
         notices = [entry for entry in self._notices() if entry.get("key") != key]
         self.set_state("notices", [*notices, {"key": key, "level": level, "text": text, **action}])
 
-    def drop_notice(self, key: str) -> bool:
-        """Take a notice back. False: there was none of that key."""
+    def drop_notice(self, key: str) -> None:
+        """Take a notice back, if there is one of that key."""
         notices = self._notices()
         kept = [entry for entry in notices if entry.get("key") != key]
         if len(kept) != len(notices):
             self.set_state("notices", [*kept])
-        return len(kept) != len(notices)
 
     def forget_gone(self) -> None:
         """Forget clients that are gone once every page knows."""
