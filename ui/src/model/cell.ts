@@ -8,6 +8,8 @@ import { type CellJson, type CellType, isObject, type Json, type JsonObject, typ
 /** What of a cell may change by itself. */
 export type Aspect = "type" | "source" | "outputs" | "metadata" | "execution";
 
+const KNOWN = new Set(["outputs", "execution_count", "execution_state"]);
+
 export class Cell {
   /** Outputs already turned into JSON; dropped when the shared output changes. */
   private readonly converted = new WeakMap<object, Output>();
@@ -88,6 +90,8 @@ export class Cell {
     }
     const attachments = this.attachments;
     if (attachments && json.cell_type !== "code") json.attachments = attachments;
+    const others = [...this.shared.keys()].filter((key) => !KNOWN.has(key) && !(key in json));
+    if (others.length > 0) json.unknown = Object.fromEntries(others.map((key) => [key, plain(this.shared.get(key))]));
     return json;
   }
 
@@ -120,6 +124,7 @@ export function sharedCell(json: CellJson & { id: string }): Y.Map<unknown> {
     shared.set("execution_count", json.execution_count ?? null);
     shared.set("execution_state", "idle");
   } else if (json.attachments) shared.set("attachments", json.attachments);
+  for (const [key, value] of Object.entries(json.unknown ?? {})) shared.set(key, value);
   return shared;
 }
 

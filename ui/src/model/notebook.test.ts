@@ -74,6 +74,22 @@ describe("cell operations", () => {
     expect(sources(notebook)).toEqual(["one\ntwo\nthree"]);
   });
 
+  it("split leaves no empty lines at the cuts, and those elsewhere", () => {
+    const notebook = new Notebook();
+    const [only] = notebook.insert(0, [code("\n\none\n\n\ntwo\n\n")]);
+    expect(notebook.split(only ?? "", [6]).at(-1)).toBe(only);
+    expect(sources(notebook)).toEqual(["\n\none", "two\n\n"]);
+  });
+
+  it("a moved cell takes along what nobody knows", () => {
+    const notebook = three();
+    notebook.cells[0]?.shared.set("unknown", { of: [1] });
+    notebook.cells[0]?.shared.set("attachments", { "a.png": {} });
+    notebook.move([id(notebook, 0)], 1);
+    expect(notebook.cells[1]?.shared.get("unknown")).toEqual({ of: [1] });
+    expect(notebook.cells[1]?.shared.get("attachments")).toEqual({ "a.png": {} });
+  });
+
   it("changeType keeps id and text and drops outputs", () => {
     const notebook = three();
     const first = id(notebook, 0);

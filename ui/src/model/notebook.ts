@@ -118,7 +118,10 @@ export class Notebook {
     });
   }
 
-  /** Splits at offsets (UTF-16 units, ascending). The last part keeps id, outputs and count, as Jupyter does. */
+  /**
+   * Splits at offsets (UTF-16 units, ascending). The last part keeps id, outputs and count, and empty lines at the cuts go, as
+   * in Jupyter.
+   */
   split(id: string, offsets: number[]): string[] {
     const index = this.indexOf(id);
     const cell = this.cells[index];
@@ -126,14 +129,14 @@ export class Notebook {
     if (!cell || !text) return [];
     const source = cell.source;
     const cuts = [0, ...offsets.filter((offset) => offset > 0 && offset < source.length)];
-    const parts = cuts.map((cut, i) => source.slice(cut, cuts[i + 1]));
-    const last = cuts.at(-1) ?? 0;
+    const parts = cuts.map((cut, i) => source.slice(cut, cuts[i + 1]).replace(i > 0 ? /^\n+/ : "", ""));
     if (parts.length === 1) parts.unshift("");
+    const kept = parts.at(-1) ?? "";
     const above = parts
       .slice(0, -1)
-      .map((part) => ({ ...emptyLike(cell), source: part.replace(/\n$/, ""), id: newId() }));
+      .map((part) => ({ ...emptyLike(cell), source: part.replace(/\n+$/, ""), id: newId() }));
     this.change(() => {
-      text.delete(0, last);
+      text.delete(0, source.length - kept.length);
       this.shared.insert(index, above.map(sharedCell));
     });
     return [...above.map((json) => json.id), id];

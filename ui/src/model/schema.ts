@@ -20,6 +20,8 @@ export interface CellJson {
   outputs?: Output[];
   execution_count?: number | null;
   attachments?: JsonObject;
+  /** Members that nbformat does not know. */
+  unknown?: JsonObject;
 }
 
 /** nbformat allows letters, digits, "-" and "_", at most 64. */
