@@ -18,6 +18,7 @@ from pycrdt import Text
 from harness import notebooks
 from harness.document_client import DocumentClient, OpenDocument
 from harness.edge import serving
+from harness.rest import rest
 from harness.server import Server
 from homeport.documents.document import Document
 
@@ -201,6 +202,46 @@ async def test_a_deleted_or_moved_file_is_said_and_saved_again(server: Server, o
     await page.until(lambda: page.state["save"]["state"] == "failed", "the loss of the folder")
     await page.operate("save")
     assert file.read_bytes() == data
+
+
+async def test_who_deletes_a_notebook_ends_its_kernel_and_open_pages_can_save_it_again(server: Server, open_document: OpenDocument) -> None:
+    folder = server.root / "deep"
+    folder.mkdir()
+    for name in ("open.ipynb", "unwatched.ipynb"):
+        notebooks.write(folder / name, "import time; print('begun', flush=True); time.sleep(600)")
+    kernels: dict[str, str] = {}
+    pages: dict[str, DocumentClient] = {}
+    for name in ("open.ipynb", "unwatched.ipynb"):
+        page = await open_document(server, f"deep/{name}")
+        await page.run("cell-0")
+        await page.until(lambda page=page: page.text(0) == "begun\n", "a run")
+        kernels[name] = page.state["kernel"]["id"]
+        pages[name] = page
+    await pages["unwatched.ipynb"].close()
+    shared = {"path": "elsewhere", "name": "", "type": "console", "kernel": {"id": kernels["unwatched.ipynb"]}}
+    await rest(server, "POST", "api/sessions", json=shared)
+
+    await rest(server, "DELETE", "api/contents/deep/unwatched.ipynb")
+    running = (await rest(server, "GET", "api/kernels")).json()
+    assert {kernel["id"] for kernel in running} == {*kernels.values()}, "a kernel that another session uses stays"
+    await rest(server, "DELETE", "api/contents/deep")
+    page = pages["open.ipynb"]
+    await page.until(lambda: page.state["kernel"] is None and page.state["queue"] == [], "the end of its kernel")
+    assert [kernel["id"] for kernel in (await rest(server, "GET", "api/kernels")).json()] == [kernels["unwatched.ipynb"]]
+    assert [session["path"] for session in (await rest(server, "GET", "api/sessions")).json()] == ["elsewhere"]
+    assert (
+        page.state["save"]["error"]["message"] == "“deep/open.ipynb” was deleted to the trash from another page; save it to have it again."
+    )
+    page.type_into(0, "  # still here")
+    await page.committed()
+    assert not folder.exists()
+    await page.operate("save")
+    assert sources(folder / "open.ipynb")[0].endswith("# still here")
+    (folder / "open.ipynb").unlink()
+    await page.until(lambda: page.state["save"]["state"] == "failed", "the loss of the file")
+    assert "by another program" in page.state["save"]["error"]["message"]
+    answer = await rest(server, "GET", "api/contents/deep/unwatched.ipynb", ok=False)
+    assert answer.status_code == 404
 
 
 async def test_a_save_that_a_rename_overtook_is_made_again_without_another_change(home: Path) -> None:

@@ -16,6 +16,7 @@ from playwright.async_api import expect
 from harness import notebooks
 from harness.browser import OpenPage
 from harness.notebook_page import NotebookPage
+from harness.rest import rest
 from harness.server import MakeServer, Server
 
 pytestmark = pytest.mark.needs("chromium")
@@ -103,6 +104,25 @@ async def test_which_notebooks_have_a_kernel_is_shown_and_it_can_be_shut_down(se
     await files.get_by_role("dialog").get_by_role("button", name="Shut down kernel").click()
     await expect(files.get_by_role("heading", name="No kernel is running")).to_be_visible()
     await page.state(queue="0")
+
+
+async def test_deleting_a_notebook_that_runs_ends_its_kernel_and_its_page_says_so(server: Server, open_page: OpenPage) -> None:
+    notebooks.write(server.root / "long.ipynb", "import time\ntime.sleep(600)")
+    page = await NotebookPage(await open_page(server, "notebooks/long.ipynb")).loaded()
+    await page.run_all()
+    await page.state(kernel="busy", seconds=60)
+    files = await open_page(server, "tree", context=page.page.context)
+    await expect(files.get_by_role("row", name="long.ipynb")).to_contain_text("Running")
+    await files.get_by_role("button", name="Actions for long.ipynb").click()
+    await files.get_by_role("menuitem", name="Move to trash").click()
+    await expect(files.get_by_role("dialog")).to_contain_text("A kernel runs for it and is shut down")
+    await files.get_by_role("dialog").get_by_role("button", name="Move to trash").click()
+    await expect(page.page.get_by_text("was deleted to the trash from another page")).to_be_visible()
+    await page.state(queue="0")
+    assert (await rest(server, "GET", "api/kernels")).json() == []
+    await page.press("Save it again")
+    await page.finished()
+    assert (server.root / "long.ipynb").exists()
 
 
 async def test_the_welcoming_notebook_runs_to_its_end(make_server: MakeServer, open_page: OpenPage) -> None:

@@ -439,13 +439,13 @@ class Documents:
         self._watch()
 
     async def deleted(self, path: str) -> None:
-        """The file or folder at ``path`` was deleted on purpose: what nobody looks at is closed, the others are told."""
+        """The file or folder at ``path`` was deleted on purpose: what nobody looks at is closed, whatever runs; the others are told."""
         gone = self._store.absolute(path)
         for file, document in list(self._open.items()):
             if not paths.contains(str(gone), str(file)):
                 continue
-            await document.saver.outside()
-            if not document.room.peers and not document.runner.busy:
+            await document.saver.deleted()
+            if not document.room.peers:
                 await self._close(file)
                 await self.log.forget(document.id)
 

@@ -98,6 +98,7 @@ class Saver:
         self._base = base
         self._hash: str = digest
         self._gone = not digest
+        self._trashed = False
         self._mark: tuple[int | None, float] | None = None
         self._turn = asyncio.Lock()
         self._timer: asyncio.TimerHandle | None = None
@@ -197,7 +198,7 @@ class Saver:
             doubtful = isinstance(self._error, InvalidNotebook)
             if base != self._base or self._gone or doubtful:
                 if self._gone and not create:
-                    raise _gone(self.path)
+                    raise self._missing()
                 self._show("saving")
                 try:
                     await self._write(snapshot, base, anyway=doubtful)
@@ -213,7 +214,7 @@ class Saver:
         if conflict.data.get("gone"):
             self._gone = True
             if not create:
-                raise _gone(self.path) from conflict
+                raise self._missing() from conflict
             return
         try:
             await self._merge_file()
@@ -244,7 +245,7 @@ class Saver:
                 await self._store.write(self.path, data, if_match=self._hash)
             await self._note_mark()
             await self._keep(pieces, digest)
-        self._hash, self._gone = digest, False
+        self._hash, self._gone, self._trashed = digest, False, False
         self._room.record_saved(Saved(digest, encoded))
 
     async def _keep_first(self) -> None:
@@ -346,7 +347,7 @@ class Saver:
                 if digest != self._hash:
                     await self._merge_file()
                 elif self._gone or isinstance(self._error, InvalidNotebook):
-                    self._gone, self._error = False, None
+                    self._gone, self._trashed, self._error = False, False, None
                     self._show("saved" if self._dirty_since is None else "unsaved")
                 if self._dirty_since is not None:
                     # What was changed while it could not be saved: nothing else may come that would save it.
@@ -354,12 +355,21 @@ class Saver:
                 await self._note_mark()
             except NotFound:
                 self._gone = True
-                self._failed(_gone(self.path))
+                self._failed(self._missing())
             except HomeportError as error:
                 self._failed(error)
             except Exception:  # as in a save
                 log.exception("%s could not be compared with its file", self.path)
                 self._failed(_defect(self.path))
+
+    async def deleted(self) -> None:
+        """The file was deleted on purpose, by a client of this server: it stays away until somebody saves it."""
+        self._trashed = True
+        await self.outside()
+
+    def _missing(self) -> HomeportError:
+        who = "deleted to the trash from another page" if self._trashed else "deleted or moved by another program"
+        return NotFound(f"“{self.path}” was {who}; save it to have it again.", path=self.path)
 
     async def merge(self, notebook: Notebook) -> None:
         """Take in a whole notebook that did not come from the file, and is to be what counts: a client's PUT."""
@@ -396,7 +406,7 @@ class Saver:
         if digest == self._hash:
             return
         prints = await self._merge(notebook)
-        self._hash, self._gone, self._error = digest, False, None
+        self._hash, self._gone, self._trashed, self._error = digest, False, False, None
         self._base = Base(prints, metadata_digests(notebook.metadata), notebook.minor)
         self._room.record_saved(Saved(digest, self._base.encode()))
         log.info("%s was changed by another program; merged", self.path)
@@ -492,10 +502,6 @@ class Saver:
     def _show(self, state: str) -> None:
         error: JSON = None if self._error is None else {"code": self._error.code, "message": self._error.message}
         self._room.set_state("save", {"state": state, "error": error, "at": self._at})
-
-
-def _gone(path: str) -> HomeportError:
-    return NotFound(f"“{path}” was deleted or moved by another program; save it to have it again.", path=path)
 
 
 def _defect(path: str) -> HomeportError:

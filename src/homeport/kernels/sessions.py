@@ -198,6 +198,13 @@ class Sessions:
                     moved |= {session.path, path}
         self._tell(moved)
 
+    async def deleted(self, path: str) -> None:
+        """A file or folder was deleted on purpose: the sessions of its files end. A console is no file, and stays."""
+        for session in self.list():
+            if session.type != "console" and (session.path == path or session.path.startswith(path + "/")):
+                with contextlib.suppress(NotFound):
+                    await self.delete(session.id)
+
     def subscribe(self, callback: Callable[[str], None]) -> Callable[[], None]:
         """Call ``callback(path)`` whenever the session of ``path`` came, went or changed. Returns "unsubscribe"."""
         self._callbacks.append(callback)

@@ -374,10 +374,12 @@ class Contents(ContentsHandler):
         await self.send_json(model)
 
     async def delete(self, path: str | None = None) -> None:
-        """DELETE: to the trash; the kernel of a notebook's session ends with it."""
+        """DELETE: to the trash; the session of a notebook ends with it, and its kernel unless another session uses it."""
         path = served(path or "")
         await self.parts.store.delete(path)
+        # Pages are told why before their kernel goes.
         await self.parts.documents.deleted(path)
+        await self.parts.sessions.deleted(path)
         self.set_status(204)
 
 

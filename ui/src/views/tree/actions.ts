@@ -23,10 +23,11 @@ export async function remove(folder: Folder, entries: readonly Entry[]): Promise
   const [first] = entries;
   if (!first) return false;
   const what = entries.length === 1 ? `“${first.name}”` : `${entries.length} items`;
-  const running = entries.filter((entry) => folder.sessionByPath.value.has(entry.path)).length;
+  const within = (path: string) => entries.some((entry) => path === entry.path || path.startsWith(`${entry.path}/`));
+  const running = [...folder.sessionByPath.value.keys()].filter(within).length;
   const warning =
     running > 0
-      ? ` ${running === 1 ? "A kernel runs" : `${running} kernels run`} for what you delete; shut down what you no longer need.`
+      ? ` ${running === 1 ? "A kernel runs for it and is" : `${running} kernels run for it and are`} shut down: what runs is stopped and variables are lost.`
       : "";
   const yes = await confirm({
     title: `Move ${what} to the trash?`,
