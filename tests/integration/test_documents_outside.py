@@ -236,7 +236,7 @@ async def test_who_deletes_a_notebook_ends_its_kernel_and_open_pages_can_save_it
     await page.committed()
     assert not folder.exists()
     await page.operate("save")
-    assert sources(folder / "open.ipynb")[0].endswith("# still here")
+    assert notebooks.sources(folder / "open.ipynb")[0].endswith("# still here")
     (folder / "open.ipynb").unlink()
     await page.until(lambda: page.state["save"]["state"] == "failed", "the loss of the file")
     assert "by another program" in page.state["save"]["error"]["message"]
