@@ -12,7 +12,8 @@ from homeport import __version__
 from homeport.cli import main
 from homeport.commands import COMMANDS
 from homeport.commands.announcement import tunnel_hint
-from homeport.commands.serve import make_parser, read_command_line, refuse_root
+from homeport.commands.command_line import make_parser, read_command_line
+from homeport.commands.serve import refuse_root
 from homeport.errors import Forbidden, NotFound
 from homeport.options import BadOption, Layer, options, resolve
 

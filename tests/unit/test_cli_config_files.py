@@ -9,10 +9,10 @@ import pytest
 
 from homeport.commands import serve
 from homeport.commands.arguments import COMMAND_LINE, class_options
+from homeport.commands.command_line import read_command_line
 from homeport.commands.config import describe, generate_config, template
 from homeport.commands.config_files import BadConfiguration, read_configuration, read_keys
 from homeport.commands.names import HOMEPORT, NOTEBOOK, Name
-from homeport.commands.serve import read_command_line
 from homeport.errors import Conflict, NotFound
 from homeport.options import BEFORE_FILES, BadOption, options, resolve
 

@@ -14,9 +14,9 @@ import pytest
 
 from homeport.auth.passwords import check_password
 from homeport.cli import jupyter_lab, jupyter_notebook
+from homeport.commands.command_line import read_command_line
 from homeport.commands.config import template
 from homeport.commands.names import HOMEPORT, LAB, NOTEBOOK, Name
-from homeport.commands.serve import read_command_line
 from homeport.commands.takeover import script, steps
 from homeport.options import BadOption, options
 

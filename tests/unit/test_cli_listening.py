@@ -11,9 +11,9 @@ import pytest
 from homeport.auth.addresses import machine_names, reachable_names
 from homeport.auth.passwords import hash_password
 from homeport.commands import cert
+from homeport.commands.command_line import read_command_line
 from homeport.commands.listening import as_public, check_exposure
 from homeport.commands.names import NOTEBOOK
-from homeport.commands.serve import read_command_line
 from homeport.core.forwarded import networks
 from homeport.errors import Forbidden
 from homeport.options import Settings

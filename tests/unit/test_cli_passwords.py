@@ -13,8 +13,8 @@ import pytest
 from ptyprocess import PtyProcessUnicode
 
 from homeport.auth.passwords import check_password, hash_password
+from homeport.commands.command_line import read_command_line
 from homeport.commands.password_files import read_password_file
-from homeport.commands.serve import read_command_line
 from homeport.errors import HomeportError, NotFound
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from homeport.commands import service
-from homeport.commands.serve import read_command_line
+from homeport.commands.command_line import read_command_line
 from homeport.commands.unit_file import quoted, unit_text
 from homeport.errors import BadRequest
 from homeport.folders import Folders

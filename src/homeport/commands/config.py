@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from homeport.commands.arguments import Parser
+from homeport.commands.command_line import read_command_line
 from homeport.errors import Conflict
 from homeport.option_values import read_ip
 from homeport.options import BEFORE_FILES, GROUPS, Option, Settings, options
@@ -26,8 +27,6 @@ def run(arguments: Sequence[str]) -> int:
     if list(arguments) in (["-h"], ["--help"]):
         make_parser().print_help()
         return 0
-
-    from homeport.commands.serve import read_command_line
 
     wanted = read_command_line(arguments)
     for note in wanted.notes:

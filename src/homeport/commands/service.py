@@ -22,8 +22,8 @@ from homeport.options import BadOption, options
 from homeport.systemd import lingers
 
 if TYPE_CHECKING:
+    from homeport.commands.command_line import Wanted
     from homeport.commands.running import RunningServer
-    from homeport.commands.serve import Wanted
     from homeport.folders import Folders
 
 _CARRIED = (
@@ -66,9 +66,10 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _install(words: list[str]) -> int:
+    from homeport.commands.command_line import read_command_line
     from homeport.commands.listening import as_public, can_ask_for_password, check_exposure
     from homeport.commands.password import set_password
-    from homeport.commands.serve import read_command_line, refuse_root
+    from homeport.commands.serve import refuse_root
     from homeport.folders import Folders
 
     wanted = read_command_line(words)
