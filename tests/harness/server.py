@@ -37,6 +37,15 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
+AS_ROOT = ["--allow-root"] if os.geteuid() == 0 else []
+"""The option that a server wants before it works for root."""
+
+
+def environment(**more: str) -> dict[str, str]:
+    """This process's environment and ``more``, for a Python that finds the same modules."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path), **more}
+
+
 @dataclass
 class Server:
     """One Homeport on one folder; its state survives :meth:`kill` and :meth:`start`."""
@@ -81,8 +90,7 @@ class Server:
         command = [*self.prefix, sys.executable, "-m", "homeport", str(self.root), "--no-browser", f"--port={self.port}", *self.options]
         if self.base_url != "/":
             command.append(f"--base-url={self.base_url}")
-        if hasattr(os, "geteuid") and os.geteuid() == 0:
-            command.append("--allow-root")
+        command += AS_ROOT
         with self.log.open("ab") as output:
             self.process = await asyncio.create_subprocess_exec(
                 *command,
@@ -90,12 +98,7 @@ class Server:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                env={
-                    **os.environ,
-                    "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
-                    "PYTHONWARNINGS": "default",
-                    **self.environment,
-                },
+                env=environment(PYTHONWARNINGS="default") | self.environment,
             )
         await self._ready()
 

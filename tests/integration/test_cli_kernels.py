@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from harness.server import stop_supervisor
+from harness.server import environment, stop_supervisor
 from homeport.folders import Folders
 from homeport.kernels.client import SupervisorClient
 from homeport.supervisor.server import state_folder
@@ -34,7 +34,7 @@ async def homeport(*arguments: str) -> tuple[int, str, str]:
         "-m",
         "homeport",
         *arguments,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+        env=environment(),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

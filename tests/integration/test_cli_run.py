@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -16,10 +15,8 @@ import pytest_asyncio
 
 from harness import notebooks
 from harness.document_client import OpenDocument
-from harness.server import Server, stop_supervisor
+from harness.server import AS_ROOT, Server, environment, stop_supervisor
 
-AS_ROOT = ["--allow-root"] if os.geteuid() == 0 else []
-SOURCES = os.pathsep.join(path for path in sys.path if path)
 SLOW = "import time\nfor n in range(1, 101):\n    print(n, flush=True); time.sleep(0.05)"
 LINES = "".join(f"{n}\n" for n in range(1, 101))
 
@@ -34,7 +31,7 @@ async def begin(*arguments: str | Path, cwd: Path) -> asyncio.subprocess.Process
     """A command that has no terminal."""
     return await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "homeport", *map(str, arguments)),
-        cwd=cwd, env={**os.environ, "PYTHONPATH": SOURCES, "PYTHONWARNINGS": "default"},
+        cwd=cwd, env=environment(PYTHONWARNINGS="default"),
         stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
     )  # fmt: skip
 
@@ -51,7 +48,7 @@ def terminal(*arguments: str, cwd: Path) -> pexpect.spawn[str]:
     """The command on a terminal."""
     return pexpect.spawn(
         *(sys.executable, ["-m", "homeport", *arguments]),
-        cwd=str(cwd), env={**os.environ, "PYTHONPATH": SOURCES, "TERM": "xterm"},
+        cwd=str(cwd), env=environment(TERM="xterm"),
         encoding="utf-8", codec_errors="replace",  # the echo of ^C may stand within a character
         timeout=30, dimensions=(24, 100),
     )  # fmt: skip

@@ -18,17 +18,14 @@ import pexpect
 import pytest
 import requests
 
-from harness.server import MakeServer, Server, free_port, stop_supervisor
-
-ENVIRONMENT_PATH = os.pathsep.join(path for path in sys.path if path)
-AS_ROOT = ["--allow-root"] if os.geteuid() == 0 else []
+from harness.server import AS_ROOT, MakeServer, Server, environment, free_port, stop_supervisor
 
 
 def homeport(*arguments: str, timeout: float = 40) -> subprocess.CompletedProcess[str]:
     """Run a homeport command to its end."""
     return subprocess.run(
         [sys.executable, "-m", "homeport", *arguments],
-        env={**os.environ, "PYTHONPATH": ENVIRONMENT_PATH},
+        env=environment(),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -85,7 +82,7 @@ async def test_the_next_free_port_is_used(make_server: MakeServer) -> None:
         server.port = 0
         process = await asyncio.create_subprocess_exec(
             *[sys.executable, "-m", "homeport", str(server.root), "--no-browser", *server.options, *AS_ROOT],
-            env={**os.environ, "PYTHONPATH": ENVIRONMENT_PATH},
+            env=environment(),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
         )
@@ -220,7 +217,7 @@ class Terminal:
         self.child: pexpect.spawn[str] = pexpect.spawn(
             sys.executable,
             ["-m", "homeport", str(root), "--no-browser", f"--port={self.port}", *AS_ROOT],
-            env={**os.environ, "PYTHONPATH": ENVIRONMENT_PATH},
+            env=environment(),
             encoding="utf-8",
             timeout=30,
             dimensions=(40, 200),
@@ -310,7 +307,7 @@ async def test_as_process_one_it_ends_soon_and_takes_its_kernels_along(tmp_path:
     with log.open("w") as output:
         process = await asyncio.create_subprocess_exec(
             *[*command, "--no-browser", f"--port={port}", *AS_ROOT],
-            env={**os.environ, "PYTHONPATH": ENVIRONMENT_PATH, "JUPYTER_TOKEN": "t"},
+            env=environment(JUPYTER_TOKEN="t"),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=output,
             stderr=output,

@@ -15,12 +15,11 @@ import pytest
 import requests
 
 from harness import processes
-from harness.server import free_port
+from harness.server import AS_ROOT, environment, free_port
 from homeport.auth.passwords import hash_password
 from homeport.folders import Folders
 
 DOCKERFILE = (Path(__file__).parents[2] / "Dockerfile").read_text()
-AS_ROOT = ["--allow-root"] if os.geteuid() == 0 else []
 PASSWORD = "of the container"
 NAMESPACE = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child")
 
@@ -44,11 +43,7 @@ async def test_its_command_with_a_password_from_the_environment(tmp_path: Path, 
         process = await asyncio.create_subprocess_exec(
             *(*NAMESPACE, sys.executable, "-m", "homeport", *arguments, f"--port={port}", *AS_ROOT),
             cwd=tmp_path / "notebooks",
-            env={
-                **os.environ,
-                "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
-                stated: str(secret) if stated.endswith("FILE") else secret.read_text().strip(),
-            },
+            env=environment() | {stated: str(secret) if stated.endswith("FILE") else secret.read_text().strip()},
             stdin=asyncio.subprocess.DEVNULL,
             stdout=output,
             stderr=output,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 import sys
 import time
@@ -15,10 +14,7 @@ import pytest
 import pytest_asyncio
 import requests
 
-from harness.server import free_port, stop_supervisor
-
-AS_ROOT = ["--allow-root"] if os.geteuid() == 0 else []
-ENVIRONMENT_PATH = os.pathsep.join(path for path in sys.path if path)
+from harness.server import AS_ROOT, environment, free_port, stop_supervisor
 
 
 @pytest_asyncio.fixture(autouse=True)
@@ -32,7 +28,7 @@ def homeport(*arguments: str, cwd: Path) -> tuple[int | None, str]:
     """A command on a terminal that is closed when the command has ended; exit status and what it said."""
     child: pexpect.spawn[str] = pexpect.spawn(
         *(sys.executable, ["-m", "homeport", *arguments]),
-        cwd=str(cwd), env={**os.environ, "PYTHONPATH": ENVIRONMENT_PATH, "PYTHONWARNINGS": "default"},
+        cwd=str(cwd), env=environment(PYTHONWARNINGS="default"),
         encoding="utf-8", timeout=60, dimensions=(40, 300),
     )  # fmt: skip
     child.expect(pexpect.EOF)
@@ -92,7 +88,7 @@ def test_what_is_wrong_is_said_on_the_terminal(tmp_path: Path) -> None:
 async def test_it_does_not_end_a_container_at_once(tmp_path: Path) -> None:
     command = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child", sys.executable, "-m", "homeport", str(tmp_path), "--daemon"]
     process = await asyncio.create_subprocess_exec(
-        *command, *AS_ROOT, env={**os.environ, "PYTHONPATH": ENVIRONMENT_PATH}, stderr=asyncio.subprocess.PIPE
+        *command, *AS_ROOT, env=environment(), stderr=asyncio.subprocess.PIPE
     )  # fmt: skip
     _, said = await asyncio.wait_for(process.communicate(), 60)
     assert process.returncode == 1

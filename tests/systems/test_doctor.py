@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 import sys
 
 import pytest
 
 from harness.proxies import StartProxy, nginx_location
-from harness.server import MakeServer, Server, free_port
+from harness.server import MakeServer, Server, environment, free_port
 
 pytestmark = [pytest.mark.needs("proxies"), pytest.mark.timeout(120)]
 
 
 async def doctor(url: str, *arguments: str) -> tuple[int, str]:
     """The exit status and the output of ``homeport doctor URL``."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "homeport", "doctor", url, *arguments, env=environment, stdout=asyncio.subprocess.PIPE
+        sys.executable, "-m", "homeport", "doctor", url, *arguments, env=environment(), stdout=asyncio.subprocess.PIPE
     )
     output, _ = await asyncio.wait_for(process.communicate(), 90)
     assert process.returncode is not None

@@ -16,11 +16,9 @@ import pytest
 import requests
 
 from harness.installed import environment_with, make_environment
-from harness.server import free_port, stop_supervisor
+from harness.server import AS_ROOT, free_port, stop_supervisor
 
 pytestmark = [pytest.mark.timeout(600), pytest.mark.needs("linux")]
-
-AS_ROOT = ["--allow-root"] if os.geteuid() == 0 else []
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from pathlib import Path
 import pexpect
 import pytest
 
+from harness.server import environment
 from homeport.auth.passwords import check_password
 from homeport.cli import jupyter_lab, jupyter_notebook
 from homeport.commands.command_line import read_command_line
@@ -61,7 +62,7 @@ def test_generate_config_asks_before_it_overwrites(folder: Path, capsys: pytest.
     assert capsys.readouterr().out == f"Writing default config to: {file}\n"
     file.write_text("c.NotebookApp.port = 9999\n")
     command = "from homeport.cli import jupyter_notebook; raise SystemExit(jupyter_notebook(['--generate-config']))"
-    child: pexpect.spawn[str] = pexpect.spawn(sys.executable, ["-c", command], encoding="utf-8", timeout=30, env=_environment())
+    child: pexpect.spawn[str] = pexpect.spawn(sys.executable, ["-c", command], encoding="utf-8", timeout=30, env=environment())
     child.expect_exact(f"Overwrite {file} with default config? [y/N]")
     child.sendline("")
     child.expect(pexpect.EOF)
@@ -74,16 +75,12 @@ def test_generate_config_asks_before_it_overwrites(folder: Path, capsys: pytest.
     assert "# c.ServerApp.port = 8888" in (folder / "jupyter_lab_config.py").read_text()
 
 
-def _environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-
-
 def test_a_password_is_asked_for_twice_and_its_hash_written(folder: Path) -> None:
     file = folder / "jupyter_notebook_config.json"
     folder.mkdir()
     file.write_text(json.dumps({"NotebookApp": {"port": 9999}}))
     command = "from homeport.cli import jupyter_notebook; raise SystemExit(jupyter_notebook(['password']))"
-    child: pexpect.spawn[str] = pexpect.spawn(sys.executable, ["-c", command], encoding="utf-8", timeout=30, env=_environment())
+    child: pexpect.spawn[str] = pexpect.spawn(sys.executable, ["-c", command], encoding="utf-8", timeout=30, env=environment())
     for prompt, typed in (
         ("Enter password: ", "s3"),
         ("Verify password: ", "s3"),
@@ -140,7 +137,7 @@ def run_takeover(programs: Path, *arguments: str) -> subprocess.CompletedProcess
         "raise SystemExit(takeover.run(sys.argv[1:]))"
     )
     return subprocess.run(
-        [sys.executable, "-c", code, *arguments], env=_environment(), capture_output=True, text=True, check=False, timeout=30
+        [sys.executable, "-c", code, *arguments], env=environment(), capture_output=True, text=True, check=False, timeout=30
     )
 
 
@@ -158,7 +155,7 @@ def test_takeover_shows_first_and_can_be_undone(tmp_path: Path) -> None:
     assert [path.name for path in programs.iterdir()] == ["jupyter-notebook"]
 
     assert run_takeover(programs, "-y").returncode == 0
-    said = subprocess.run([original, "--version"], env=_environment(), capture_output=True, text=True, check=True, timeout=30).stdout
+    said = subprocess.run([original, "--version"], env=environment(), capture_output=True, text=True, check=True, timeout=30).stdout
     assert said.startswith("homeport ")
     again = run_takeover(programs, "-y")
     assert (again.returncode, again.stdout.count("leads to Homeport already")) == (0, 2)
@@ -190,7 +187,7 @@ def test_an_interpreter_with_a_long_path_or_a_blank_in_it(tmp_path: Path) -> Non
     program = tmp_path / "jupyter-lab"
     program.write_text(script("jupyter_lab", str(python)))
     program.chmod(0o755)
-    said = subprocess.run([program, "--version"], env=_environment(), capture_output=True, text=True, check=True, timeout=30).stdout
+    said = subprocess.run([program, "--version"], env=environment(), capture_output=True, text=True, check=True, timeout=30).stdout
     assert said.startswith("homeport ")
 
 
