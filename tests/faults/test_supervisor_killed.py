@@ -9,11 +9,9 @@ import asyncio
 import fcntl
 import json
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
 import pytest
 
 from harness import faults, notebooks, supervisors
@@ -21,6 +19,7 @@ from harness.browser import OpenPage
 from harness.document_client import DocumentClient, OpenDocument
 from harness.faults import Count, Moments, RecordFault, Story
 from harness.notebook_page import NotebookPage
+from harness.processes import at_rest
 from harness.server import MakeServer, Server
 
 pytestmark = [pytest.mark.timeout(180), pytest.mark.expect_log("No supervisor can be reached")]
@@ -158,17 +157,6 @@ class _NoSupervisor:
         self._lock.close()
 
 
-def _asleep(pid: int) -> None:
-    """Wait until a process has used no CPU for a while: whatever it had to say, it has said."""
-    process, quiet, used = psutil.Process(pid), 0, -1.0
-    deadline = time.monotonic() + 20
-    while quiet < 20:
-        assert time.monotonic() < deadline, f"{pid} does not come to rest"
-        time.sleep(0.01)
-        now = sum(process.cpu_times()[:2])
-        quiet, used = (quiet + 1 if now == used else 0), now
-
-
 @pytest.mark.needs("chromium")
 async def test_page_says_that_a_result_is_unknown(server: Server, open_page: OpenPage, record_fault: RecordFault) -> None:
     story = Story("a cell ends while no supervisor lives")
@@ -184,7 +172,7 @@ async def test_page_says_that_a_result_is_unknown(server: Server, open_page: Ope
         story.say("the supervisor is killed, and no other may begin")
         await banner.get_by_text("has lost its supervisor").wait_for()
         (server.root / "go").touch()
-        await asyncio.to_thread(_asleep, kernel.pid)
+        await asyncio.to_thread(at_rest, kernel.pid)
         assert (server.root / "done").exists()
         story.say("the cell has ended, and nobody heard it")
     await page.finished(seconds=60)
@@ -199,6 +187,7 @@ async def test_page_says_that_a_result_is_unknown(server: Server, open_page: Ope
     cells = notebooks.read(server.root / "a.ipynb")["cells"]
     disk = Count.of_items([notebooks.stream_text(cell).strip() for cell in cells], ["begun", "", "42"])
     record_fault("the supervisor goes", "SIGKILL, and a cell ends before the next one is there", disk=disk)
+    assert disk.whole
     assert not await page.reloaded()
 
 

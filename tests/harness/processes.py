@@ -72,3 +72,14 @@ def wait_gone(test_id: str, seconds: float) -> list[Left]:
         if not left or time.monotonic() > deadline:
             return left
         time.sleep(0.02)  # processes that we did not start ourselves cannot be waited for
+
+
+def at_rest(pid: int) -> None:
+    """Wait until a process has used no CPU for a while: whatever it had to say, it has said."""
+    process, quiet, used = psutil.Process(pid), 0, -1.0
+    deadline = time.monotonic() + 20
+    while quiet < 20:
+        assert time.monotonic() < deadline, f"{pid} does not come to rest"
+        time.sleep(0.01)
+        now = sum(process.cpu_times()[:2])
+        quiet, used = (quiet + 1 if now == used else 0), now

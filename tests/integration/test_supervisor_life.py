@@ -16,6 +16,7 @@ import pytest
 
 from harness import supervisors
 from harness.kernel_client import SESSION, Log, becomes, connected, request, run, start
+from harness.processes import at_rest
 from homeport.errors import SupervisorUnavailable
 from homeport.folders import Folders
 from homeport.kernels.client import RESULT_UNKNOWN, SUPERVISOR_SESSION, SupervisorClient, Truncated
@@ -132,7 +133,7 @@ async def test_a_run_that_ended_unseen_is_settled(folders: Folders, home: Path) 
     flag.touch()
     await asyncio.to_thread(_appears, home / "flag.seen")
     # The reply follows what the cell wrote by a moment in which nobody may listen yet; the kernel's next wait shows that it is over.
-    await asyncio.to_thread(_sleeping, kernel.pid or 0)
+    await asyncio.to_thread(at_rest, kernel.pid or 0)
     successor = SupervisorClient(folders, linger=1)
     await successor.start()
     log = Log(successor.attach(kernel.kernel_id, generation=1, after=head, session=SESSION))
@@ -154,16 +155,6 @@ def _appears(file: Path) -> None:
     while not file.exists():
         assert time.monotonic() < deadline, f"{file} did not appear"
         time.sleep(0.01)  # a kernel without a supervisor can say it in no other way
-
-
-def _sleeping(pid: int) -> None:
-    """Wait until all threads of a process have been asleep for a while without using any CPU."""
-    process, quiet, used = psutil.Process(pid), 0, -1.0
-    deadline = time.monotonic() + 10
-    while quiet < 20 and time.monotonic() < deadline:
-        time.sleep(0.01)
-        now = sum(process.cpu_times()[:2])
-        quiet, used = (quiet + 1 if now == used else 0), now
 
 
 @pytest.mark.expect_log("No supervisor can be reached")
