@@ -60,10 +60,10 @@ async def test_two_writers(server: Server, open_document: OpenDocument, record_f
 
     for number in range(ROUNDS):
         conflict = number % 4 == 3
-        page.type_into("cell-0", f"<ours {number}>\n")
+        page.type("cell-0", f"<ours {number}>\n")
         page.insert(story.random.randrange(len(page.cells) + 1), f"<our cell {number}>")
         if conflict:
-            page.type_into("cell-2", f"<our side {number}>\n")
+            page.type("cell-2", f"<our side {number}>\n")
         await page.committed()
         change_file(file, lambda cells, number=number, conflict=conflict: theirs(number, conflict, cells))
         wanted += [f"<ours {number}>", f"<our cell {number}>", f"<theirs {number}>", f"<their cell {number}>"]
@@ -75,7 +75,7 @@ async def test_two_writers(server: Server, open_document: OpenDocument, record_f
             copy = next(cell for cell in page.cells if side in str(cell["source"]))
             if "homeport" in copy["metadata"]:  # kept under a line of its own, as somebody does who wants both
                 page.delete(copy["id"])
-                page.type_into("cell-2", f"{side}\n")
+                page.type("cell-2", f"{side}\n")
     await page.committed()
     await page.operate("save")
     disk, on_page = (Count.of_items(marks(texts, wanted), wanted) for texts in (notebooks.sources(file), shown(page)))
@@ -103,7 +103,7 @@ async def test_a_store_that_lost_a_piece(server: Server, home: Path, open_docume
     db.close()
     await server.start()
     page = await open_document(server, "a.ipynb")
-    page.type_into("cell-0", "1")
+    page.type("cell-0", "1")
     await page.operate("save")
     kept = [source for copy in home.glob("state/homeport/recovery/*/*.ipynb") for source in notebooks.sources(copy)]
     counts = Count.of_items(kept, wanted)
@@ -118,7 +118,7 @@ async def test_every_save_can_be_brought_back(server: Server, open_document: Ope
     page = await open_document(server, "a.ipynb")
     saves = min(ROUNDS, 19)
     for number in range(1, saves + 1):
-        page.type_into(0, f"{number}\n")
+        page.type(0, f"{number}\n")
         await page.operate("save")
     kept = (await rest(server, "GET", "api/history/a.ipynb")).json()[::-1]
     found: list[str] = []

@@ -352,9 +352,9 @@ class DocumentClient:
             del self.cells[place]
             self.cells.insert(to, Map(cell))
 
-    def type(self, cell_id: str, text: str, at: int | None = None) -> None:
-        """Type ``text`` (ASCII) into a cell, at its end unless told where."""
-        source = self.cell(cell_id)["source"]
+    def type(self, which: str | int, text: str, at: int | None = None) -> None:
+        """Type ``text`` (ASCII) into a cell, at its end unless told where; in the transaction that is open, if one is."""
+        source = self.cell(which)["source"]
         with self.doc.transaction(origin="test"):
             source.insert(len(str(source).encode()) if at is None else at, text)
 
@@ -375,11 +375,6 @@ class DocumentClient:
     def source(self, which: str | int) -> str:
         """The text of a cell."""
         return str(self.cell(which)["source"])
-
-    def type_into(self, which: str | int, text: str) -> None:
-        """Append ``text`` to the source of a cell, in the transaction that is open, if one is."""
-        source: Text = self.cell(which)["source"]
-        source.insert(len(source), text)
 
     def outputs(self, which: str | int) -> list[dict[str, Any]]:
         """The outputs of a cell as plain data."""

@@ -60,7 +60,7 @@ async def test_different_cells_are_merged_silently(server: Server, open_document
     file = server.root / "a.ipynb"
     notebooks.write(file, "a = 1", "b = 2", "c = 3", "d = 4")
     page = await open_document(server, "a.ipynb")
-    page.type_into(0, "  # ours")
+    page.type(0, "  # ours")
     page.insert(4, "e = 5")
     await page.committed()
 
@@ -92,7 +92,7 @@ async def test_a_look_changes_nothing(server: Server, open_document: OpenDocumen
     replace(other, lambda cells: cells.append({**cells[0], "id": "new"}))
     await second.until(lambda: len(second.cells) == 2, "the other file's change")
     await page.until(lambda: page.state["save"]["state"] == "saved", "peace")
-    page.type_into(0, "2")
+    page.type(0, "2")
     await page.operate("save")
     assert notebooks.sources(file) == ["a = 12"]
     assert notices(page) == []
@@ -103,7 +103,7 @@ async def test_a_cell_changed_on_both_sides_is_kept_twice(server: Server, open_d
     file = server.root / "a.ipynb"
     notebooks.write(file, "a = 1", "b = 2")
     page = await open_document(server, "a.ipynb")
-    page.type_into(0, "  # ours")
+    page.type(0, "  # ours")
     await page.committed()
     replace(file, lambda cells: cells[0].update(source=["a = 1  # theirs"]))
     await page.until(lambda: shown(page) == ["a = 1  # ours", "a = 1  # theirs", "b = 2"], "the conflict copy")
@@ -133,7 +133,7 @@ async def test_git_checkout_of_an_older_version(server: Server, open_document: O
     git("add", ".")
     git("commit", "-qm", "first")
     page = await open_document(server, "a.ipynb")
-    page.type_into(1, "2")
+    page.type(1, "2")
     page.insert(2, "c = 3")
     await page.operate("save")
     assert notebooks.sources(file) == ["a = 1", "b = 22", "c = 3"]
@@ -164,7 +164,7 @@ async def test_what_was_done_while_the_server_was_down(server: Server, open_docu
     notebooks.write(file, "a = 1", "b = 2", "c = 3")
     page = await open_document(server, "a.ipynb")
     await page.operate("save")
-    page.type_into(0, "  # ours")
+    page.type(0, "  # ours")
     del page.cells[2]
     await page.committed()
     await server.kill()  # before it is saved, or after: both have to do
@@ -186,7 +186,7 @@ async def test_a_deleted_or_moved_file_is_said_and_saved_again(server: Server, o
     await page.until(lambda: page.state["save"]["state"] == "failed", "the loss of the file")
     error = page.state["save"]["error"]
     assert (error["code"], "deleted or moved" in error["message"]) == ("not_found", True)
-    page.type_into(0, "1")
+    page.type(0, "1")
     await page.committed()
     assert not file.exists()
     await page.operate("save")
@@ -232,7 +232,7 @@ async def test_who_deletes_a_notebook_ends_its_kernel_and_open_pages_can_save_it
     assert (
         page.state["save"]["error"]["message"] == "“deep/open.ipynb” was deleted to the trash from another page; save it to have it again."
     )
-    page.type_into(0, "  # still here")
+    page.type(0, "  # still here")
     await page.committed()
     assert not folder.exists()
     await page.operate("save")
@@ -276,7 +276,7 @@ async def test_what_is_no_notebook_is_not_overwritten(server: Server, home: Path
     file.write_bytes(b"<<<<<<< HEAD\n")
     await page.until(lambda: page.state["save"]["state"] == "failed", "the complaint")
     assert page.state["save"]["error"]["code"] == "invalid_notebook"
-    page.type_into(0, "1")
+    page.type(0, "1")
     await page.committed()
     assert file.read_bytes() == b"<<<<<<< HEAD\n"
     file.write_bytes(good)
@@ -308,7 +308,7 @@ async def test_a_notebook_that_nobody_shrank_is_kept_before_it_is_saved(server: 
     db.close()
     await server.start()
     page = await open_document(server, "a.ipynb")
-    page.type_into(0, "1")
+    page.type(0, "1")
     await page.operate("save")
     (kept,) = home.glob("state/homeport/recovery/*/*.ipynb")
     assert kept.read_bytes() == before
@@ -341,7 +341,7 @@ async def test_a_page_from_before_the_state_was_lost_reverts_nothing(server: Ser
         each.unlink()
     await server.start()
     page = await open_document(server, "a.ipynb")
-    page.type_into(0, "0  # newer")
+    page.type(0, "0  # newer")
     page.insert(1, "y = 3  # new cell")
     page.delete("cell-1")
     await page.operate("save")
@@ -361,7 +361,7 @@ async def test_a_damaged_history_doubles_nothing(server: Server, home: Path, ope
     file = server.root / "a.ipynb"
     notebooks.write(file, "a = 1", "b = 2")
     page = await open_document(server, "a.ipynb")
-    page.type_into(0, "1")
+    page.type(0, "1")
     await page.operate("save")
     await server.kill()
     db = sqlite3.connect(home / "state/homeport/state.db")
@@ -375,12 +375,12 @@ async def test_a_damaged_history_doubles_nothing(server: Server, home: Path, ope
         lambda: page.hello["epoch"] != before and page.epoch == page.hello["epoch"] and len(page.cells) == 2, "the new history"
     )
     renewed = page.epoch
-    page.type_into(1, "2")
+    page.type(1, "2")
     await other.until(lambda: shown(other) == ["a = 11", "b = 22"], "what the page typed")
     await page.operate("save")
     await server.kill()
     await server.start()
-    page.type_into(1, "2")
+    page.type(1, "2")
     await other.until(lambda: shown(other) == ["a = 11", "b = 222"], "what the page typed")
     assert shown(page) == ["a = 11", "b = 222"]
     assert page.hello["epoch"] == renewed, "it goes on as the same history"

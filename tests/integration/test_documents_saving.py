@@ -42,10 +42,10 @@ async def test_a_change_is_saved_by_itself_a_second_after_the_last_one(server: S
     file = server.root / "a.ipynb"
     notebooks.write(file, "x = 1")
     page = await open_document(server, "a.ipynb")
-    page.type_into(0, "\ny")
+    page.type(0, "\ny")
     await page.committed()
     last = time.time()
-    page.type_into(0, " = 2")
+    page.type(0, " = 2")
     at = await saved(page, last)
     assert 0.9 <= at - last < 10
     assert notebooks.joined(notebooks.read(file)["cells"][0]["source"]) == "x = 1\ny = 2"
@@ -59,7 +59,7 @@ async def test_who_keeps_typing_is_saved_all_the_same(server: Server, open_docum
     await page.until(lambda: "save" in page.state, "the state of the file")
     began = time.time()
     while (page.state["save"]["at"] or 0) < began:
-        page.type_into(0, "x")
+        page.type(0, "x")
         await page.committed()
         await asyncio.sleep(0.1)  # somebody's typing
         assert time.time() - began < 40
@@ -83,7 +83,7 @@ async def test_a_reader_never_sees_half_a_file(server: Server, open_document: Op
 
     reading = asyncio.create_task(asyncio.to_thread(read_on))
     for number in range(20):
-        page.type_into(number, "y = 2\n")
+        page.type(number, "y = 2\n")
         await page.committed()
         await page.operate("save")
     stop.set()
@@ -100,7 +100,7 @@ async def test_a_link_stays_a_link(server: Server, open_document: OpenDocument) 
     link.symlink_to("deep/a.ipynb")
     page = await open_document(server, "link.ipynb")
     other = await open_document(server, "deep/a.ipynb")
-    page.type_into(0, "\ny = 2")
+    page.type(0, "\ny = 2")
     await other.until(lambda: other.source(0) == "x = 1\ny = 2", "one document under two names")
     await page.operate("save")
     assert link.is_symlink()
@@ -155,7 +155,7 @@ async def test_what_nobody_knows_is_kept_to_the_byte(server: Server, open_docume
     file = server.root / "a.ipynb"
     file.write_text(as_nbformat(UNKNOWN))
     page = await open_document(server, "a.ipynb")
-    page.type_into(1, "\ny")
+    page.type(1, "\ny")
     await page.committed()
     await page.operate("save")
     wanted = json.loads(json.dumps(UNKNOWN))
@@ -186,7 +186,7 @@ async def test_what_a_document_cannot_hold_is_kept_to_the_byte(server: Server, o
     wanted = inexact()
     file.write_bytes(with_escapes(wanted))
     page = await open_document(server, "a.ipynb")
-    page.type_into(1, "\ny")
+    page.type(1, "\ny")
     page.move("r", 0)
     await page.committed()
     await page.operate("save")
@@ -202,7 +202,7 @@ async def test_what_a_document_cannot_hold_is_kept_to_the_byte(server: Server, o
     page = await open_document(server, "a.ipynb")
     await page.until(lambda: page.cells[0]["metadata"]["exact"] == page.cells[2]["metadata"]["exact"], "the merged file")
     page.cells[1]["metadata"]["exact"] = {**page.cells[1]["metadata"]["exact"], "same": 2}
-    page.type_into(2, "z")
+    page.type(2, "z")
     await page.committed()
     await page.operate("save")
     wanted["cells"][1]["metadata"]["exact"] = {**INEXACT, "same": 2, "one": 1}
@@ -221,7 +221,7 @@ async def test_a_file_keeps_its_minor(server: Server, open_document: OpenDocumen
             cells = [{**cell, "id": f"cell-{number}"} for number, cell in enumerate(cells)]
         file.write_text(json.dumps({"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": minor}, indent=4))
         page = await open_document(server, file.name)
-        page.type_into(0, "1")
+        page.type(0, "1")
         await page.operate("save")
         wanted = [{**cells[0], "source": ["a = 11"]}, cells[1]]
         assert file.read_text() == as_nbformat({"cells": wanted, "metadata": {}, "nbformat": 4, "nbformat_minor": minor})
@@ -282,7 +282,7 @@ async def test_nbformat_3_opens_and_becomes_4_when_it_is_changed(server: Server,
     assert page.text(1) == "old\n"
     await page.operate("save")
     assert look(file) == before
-    page.type_into(1, "  # new")
+    page.type(1, "  # new")
     await page.committed()
     await page.operate("save")
     notebook = notebooks.read(file)
@@ -329,7 +329,7 @@ async def test_two_servers_cannot_hold_one_notebook(make_server: MakeServer, ope
     body = answer.json()
     assert (body["code"], body["url"].rstrip("/").rpartition(":")[2]) == ("locked", str(first.port))
     assert "open in another Homeport server" in body["message"]
-    page.type_into(0, "\ny = 2")
+    page.type(0, "\ny = 2")
     await page.committed()
     await page.close()
     await first.kill()

@@ -21,7 +21,7 @@ async def test_saves_are_kept_compared_and_brought_back(server: Server, open_doc
     original = file.read_bytes()
     page = await open_document(server, "a b.ipynb")
     assert await versions(server, "a%20b.ipynb") == []
-    page.type_into(0, "1")
+    page.type(0, "1")
     await page.operate("save")
     await page.run("cell-2")
     await page.idle()
@@ -44,7 +44,7 @@ async def test_saves_are_kept_compared_and_brought_back(server: Server, open_doc
         ("added", None, "c = 3", False),
     ]
 
-    page.type_into(0, "1")  # not saved yet: it is, before anything is brought back
+    page.type(0, "1")  # not saved yet: it is, before anything is brought back
     await page.committed()
     await rest(server, "POST", address)
     await page.until(lambda: page.source(0) == "a = 1" and len(page.cells) == 3, "the old state on the page")
@@ -81,11 +81,11 @@ async def test_checkpoints_as_jupyter_has_them(server: Server, open_document: Op
 
     notebooks.write(server.root / "a.ipynb", "a = 1")
     page = await open_document(server, "a.ipynb")
-    page.type_into(0, "1")
+    page.type(0, "1")
     await page.committed()
     made = await rest(server, "POST", "api/contents/a.ipynb/checkpoints")
     assert notebooks.sources(server.root / "a.ipynb") == ["a = 11"]
-    page.type_into(0, "1")
+    page.type(0, "1")
     await page.operate("save")
     await rest(server, "POST", f"api/contents/a.ipynb/checkpoints/{made.json()['id']}")
     await page.until(lambda: page.source(0) == "a = 11", "the checkpoint on the page")
@@ -98,7 +98,7 @@ async def test_how_much_is_kept_can_be_set(make_server: MakeServer, open_documen
     notebooks.write(server.root / "a.ipynb", "a = 1")
     page = await open_document(server, "a.ipynb")
     for _ in range(4):
-        page.type_into(0, "1")
+        page.type(0, "1")
         await page.operate("save")
     assert len(await versions(server, "a.ipynb")) == 2
     await server.kill()
@@ -106,7 +106,7 @@ async def test_how_much_is_kept_can_be_set(make_server: MakeServer, open_documen
     await server.start()
     await page.until(lambda: page.links == 2, "the link")
     await page.committed()
-    page.type_into(0, "1")
+    page.type(0, "1")
     await page.operate("save")
     assert notebooks.sources(server.root / "a.ipynb") == ["a = 111111"]
     refused = await rest(server, "POST", "api/contents/b.txt/checkpoints", ok=False)

@@ -106,7 +106,7 @@ async def test_thirty_megabytes_in_a_page(server: Server, stalls: Stalls, open_d
     await stalls.check("it is edited and saved")
     with page.doc.transaction(origin="test"):
         for number in range(1, 201):
-            page.type_into(number, "# edited\n")
+            page.type(number, "# edited\n")
     await page.committed()
     await page.operate("save")
     await stalls.check("two hundred cells are edited and saved")

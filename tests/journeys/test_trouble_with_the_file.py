@@ -57,7 +57,7 @@ async def somebody_typing(client: DocumentClient) -> AsyncIterator[None]:
 
     async def typing() -> None:
         while True:
-            client.type_into("cell-1", "#")
+            client.type("cell-1", "#")
             await asyncio.sleep(0.2)
 
     task = asyncio.create_task(typing())
