@@ -13,6 +13,7 @@ pytest_plugins = [
     "harness.browser",
     "harness.document_client",
     "harness.bad_link",
+    "harness.bad_line",
     "harness.faults",
     "harness.installed",
     "harness.proxies",

@@ -1,6 +1,6 @@
 """A page over bad links: closed by a proxy whenever idle, half-open. What is typed and what is printed meanwhile stands there once.
 
-Cut without a word: test_first_milestone.py. Lost packets and another address: test_lossy_links.py.
+Cut without a word: test_first_milestone.py. Lost packets and another address: test_lossy_line.py.
 """
 
 from __future__ import annotations

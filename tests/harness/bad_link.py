@@ -2,7 +2,7 @@
 
 It can refuse WebSockets in each of the ways that are seen, delay, slow down, close idle connections, cut them, and go silent
 with all connections left open (a half-open link). Everything can be changed while it runs.
-It cannot lose packets, and cannot give the client another address.
+What it cannot do, loss of packets and another address of the client, is done with network namespaces (``harness/bad_line.py``).
 """
 
 from __future__ import annotations

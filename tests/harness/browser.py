@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
@@ -26,17 +28,34 @@ _QUIET = ("--disable-background-networking", "--disable-component-update", "--di
 _NAMES = "--host-resolver-rules=MAP *.example 127.0.0.1"
 
 
-@pytest_asyncio.fixture
-async def browser(home: Path) -> AsyncIterator[Browser]:
-    """Debian's (or whichever) Chromium, headless."""
+def _program(home: Path, prefix: tuple[str, ...]) -> str:
+    """The Chromium to start: with ``prefix``, a script that puts those words in front of it."""
     path = chromium()
     if path is None:
         pytest.fail("a test that uses the browser must say @pytest.mark.needs('chromium')")
+    if not prefix:
+        return path
+    script = home / "chromium"
+    script.write_text(f'#!/bin/sh\nexec {shlex.join([*prefix, path])} "$@"\n')
+    script.chmod(0o700)
+    return str(script)
+
+
+@asynccontextmanager
+async def launched(home: Path, prefix: tuple[str, ...] = ()) -> AsyncIterator[Browser]:
+    """Debian's (or whichever) Chromium, headless; ``prefix`` is a command in front of it, which becomes it by exec."""
     arguments = [*_QUIET, _NAMES, *(["--no-sandbox"] if os.geteuid() == 0 else [])]
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=path, args=arguments)
+        browser = await playwright.chromium.launch(executable_path=_program(home, prefix), args=arguments)
         yield browser
         await browser.close()
+
+
+@pytest_asyncio.fixture
+async def browser(home: Path) -> AsyncIterator[Browser]:
+    """The browser of a test; a test that wants another one, elsewhere, has a fixture of this name."""
+    async with launched(home) as browser:
+        yield browser
 
 
 @dataclass

@@ -51,6 +51,11 @@ NEEDS: dict[str, Need] = {
     "unshare": Need(
         lambda: os.geteuid() == 0 and shutil.which("unshare") is not None, "needs root and unshare (apt install util-linux)", ci=True
     ),
+    "tun": Need(
+        lambda: os.geteuid() == 0 and os.access("/dev/net/tun", os.R_OK | os.W_OK) and all(map(program, ("ip", "nsenter"))),
+        "needs root, /dev/net/tun, ip and nsenter (apt install iproute2 util-linux)",
+        ci=True,
+    ),
     "libfiu": Need(lambda: shutil.which("fiu-ctrl") is not None, "no libfiu: apt install fiu-utils", ci=True),
     "certutil": Need(lambda: shutil.which("certutil") is not None, "no certutil: apt install libnss3-tools", ci=True),
     "git": Need(lambda: shutil.which("git") is not None, "no git: apt install git", ci=True),

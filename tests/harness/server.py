@@ -55,6 +55,8 @@ class Server:
     port: int
     base_url: str = "/"
     options: tuple[str, ...] = ()
+    host: str = "127.0.0.1"
+    """The address that pages have of it; one of another host (harness/bad_line.py) goes with ``prefix`` and ``--ip``."""
     scheme: str = "http"
     """``https`` for one whose ``options`` make it so."""
     environment: dict[str, str] = field(default_factory=dict)
@@ -67,7 +69,7 @@ class Server:
     @property
     def url(self) -> str:
         """With a slash at its end."""
-        return f"{self.scheme}://127.0.0.1:{self.port}{self.base_url}"
+        return f"{self.scheme}://{self.host}:{self.port}{self.base_url}"
 
     @property
     def log(self) -> Path:
@@ -110,12 +112,11 @@ class Server:
             if self.process.returncode is not None:
                 raise AssertionError(f"The server exited with status {self.process.returncode}:\n{self.output()}")
             try:
+                # Written when it listens.
                 facts = json.loads(record.read_text())
-                _, writer = await asyncio.open_connection("127.0.0.1", self.port)
             except (OSError, ValueError):
                 await asyncio.sleep(0.01)
                 continue
-            writer.close()
             self.token = facts["token"]
             return
         raise AssertionError(f"The server did not answer within {READY:.0f} s:\n{self.output()}")
