@@ -67,7 +67,7 @@ async def test_ghsa_c3mw_737p_c7g2_and_cve_2022_24757_no_secret_in_any_log_line(
         browser = await edge.browser()
         login = browser["Cookie"].partition("; ")[0].partition("=")[2]
         referer = {"Referer": f"{edge.base}tree?token={TOKEN}"}
-        for path in ("broken", "broken-page", "api/contents/none", "no/such", "api/kernels/none", "files/none", "api/contents?type=x"):
+        for path in ("broken", "broken-page", "api/contents/none", "no/such", "api/history/none", "files/none", "api/contents?type=x"):
             await edge.fetch(f"{path}{'&' if '?' in path else '?'}token={TOKEN}", token=None, headers=referer)
             await edge.fetch(path, token=None, headers={**browser, **referer})
             await edge.fetch(path, "POST", raw=b"correct horse " + TOKEN.encode(), headers={**browser, **referer})
