@@ -94,3 +94,53 @@ async def test_killed_between_two_steps(
         assert disk.whole, point
         assert shown.whole, point
         await server.kill()
+
+
+CLIENT = "homeport.kernels.client:SupervisorClient"
+RESTARTING = [f"{RUNNER}.restart:before", f"{CLIENT}.restart:before", f"{CLIENT}.restart:after", f"{RUNNER}.restart:after"]
+
+
+@pytest.mark.timeout(280)
+@pytest.mark.parametrize("point", RESTARTING)
+async def test_killed_in_restart_and_run_all(
+    point: str, make_server: MakeServer, open_document: OpenDocument, record_fault: RecordFault
+) -> None:
+    story = Story("The server is killed between the restart and the queueing of restart and run all")
+    server = make_server(options=("--on-stop=keep",))
+    cells = [
+        "import time\nonce = 'once' not in globals()",
+        "open('ran', 'a').write(str(once))",
+        "while not once: time.sleep(600)",
+        "print('end')",
+    ]
+    notebooks.write(server.root / "all.ipynb", *cells)
+    server.prefix = (sys.executable, "-m", "harness.kill_at", point)
+    await server.start()
+    page = await open_document(server, "all.ipynb")
+    await page.ran("cell-0")
+    await page.run("cell-0", "cell-1", "cell-2", "cell-3")
+    await page.until(lambda: [entry["state"] for entry in page.state["queue"]] == ["running", "queued"], "the cell that does not end")
+    (server.root / ARMED).touch()
+    restarting = asyncio.create_task(page.operate("restart", run_all=True, seconds=120))
+    assert server.process is not None
+    assert await asyncio.wait_for(server.process.wait(), 60) == -signal.SIGKILL, point
+    story.say(f"killed: {point}")
+    (server.root / ARMED).unlink()
+    server.prefix = ()
+    if point != RESTARTING[0]:
+        restarting.cancel()
+        await page.close()  # nobody asks again for what was accepted
+        await server.start()
+        page = await open_document(server, "all.ipynb")
+    else:
+        await server.start()
+        await restarting
+    await page.idle(seconds=90)
+    await page.operate("save")
+    disk = notebooks.read(server.root / "all.ipynb")["cells"]
+    found = Count.of_items([str(cell["execution_count"]) for cell in disk], ["1", "2", "3", "4"])
+    shown = Count.of_items([page.text(3)], ["end\n"])
+    record_fault("the server goes", "killed in restart and run all", disk=found, page=shown, seconds=story.elapsed)
+    assert (server.root / "ran").read_text() == "FalseTrue", "each cell ran once after the restart"
+    assert found.perfect
+    assert shown.perfect

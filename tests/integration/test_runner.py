@@ -154,7 +154,8 @@ async def test_restart_and_run_all() -> None:
         (a,) = desk.run("a")
         await desk.until(lambda: desk.text("a") == "True\n")
         b, c = desk.run("s", "w")
-        await desk.runner.restart(run_all=True)
+        await desk.runner.restart(run_all="asked once")
+        await desk.runner.restart(run_all="asked once")
         assert await desk.results([a, b, c]) == ["aborted"] * 3
         await desk.until(lambda: not desk.runner.busy and desk.cell("w")["execution_count"] == 3)
         assert desk.text("a") == "False\n"

@@ -30,6 +30,14 @@ from homeport.core.run_queue import (
 _ids = st.sampled_from([f"r{n}" for n in range(12)])
 
 
+_afters = st.sampled_from([None, None, ("k", 1), ("k", 2)])
+
+
+def left(waiting: list[Run], ended: tuple[str, int] | None) -> list[Run]:
+    """Those that wait for that end."""
+    return [run for run in waiting if ended is not None and (run.kernel_id, run.generation) == ended]
+
+
 class Machine(RuleBasedStateMachine):
     """A document, its database and its kernel; it may crash between any two events."""
 
@@ -57,10 +65,10 @@ class Machine(RuleBasedStateMachine):
                 self.sent.append(command.run.run_id)
         return commands
 
-    @rule(runs=st.lists(st.tuples(_ids, st.sampled_from("abc")), max_size=4), stop=st.booleans())
-    def enqueue(self, runs: list[tuple[str, str]], stop: bool) -> None:
+    @rule(runs=st.lists(st.tuples(_ids, st.sampled_from("abc")), max_size=4), stop=st.booleans(), after=_afters)
+    def enqueue(self, runs: list[tuple[str, str]], stop: bool, after: tuple[str, int] | None) -> None:
         known = set(self.rows)
-        commands = self.do(Enqueue(runs, stop, self.now))
+        commands = self.do(Enqueue(runs, stop, self.now, after))
         assert {command.run.run_id for command in commands} == {run_id for run_id, _ in runs} - known
 
     @rule()
@@ -93,8 +101,8 @@ class Machine(RuleBasedStateMachine):
             if not self.interrupted:
                 assert self.queue.runs == waiting
         else:
-            assert not self.queue.runs
-            assert all(self.queue.result(other.run_id) == "aborted" for other in waiting)
+            assert self.queue.runs == left(waiting, ("k", 1))
+            assert all(self.queue.result(other.run_id) == "aborted" for other in waiting if other not in self.queue.runs)
         self.interrupted = False
 
     interrupted = False
@@ -119,18 +127,18 @@ class Machine(RuleBasedStateMachine):
 
     @rule(generation=st.integers(1, 2))
     def lost(self, generation: int) -> None:
-        running = self.queue.running
+        running, waiting = self.queue.running, self.queue.runs[1:]
         commands = self.do(Lost("k", generation, "error", self.now))
         assert bool(commands) == (running is not None and generation == 1)
         if commands:
-            assert not self.queue.runs
+            assert self.queue.runs == left(waiting, ("k", 1))
             self.interrupted = False
 
-    @rule()
-    def abort(self) -> None:
-        running = self.queue.running
-        self.do(Abort(self.now))
-        assert self.queue.runs == ([running] if running else [])
+    @rule(ended=_afters)
+    def abort(self, ended: tuple[str, int] | None) -> None:
+        running, runs = self.queue.running, self.queue.runs
+        self.do(Abort(self.now, ended))
+        assert self.queue.runs == [run for run in runs if run is running or run in left(runs, ended)]
 
     @rule()
     def crash(self) -> None:

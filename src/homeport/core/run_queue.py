@@ -33,6 +33,7 @@ class Run:
     result: RunResult = ""
     msg_id: str = ""
     kernel_id: str = ""
+    """The kernel that has it; while it is queued, see ``Enqueue.after``."""
     generation: int = 0
     submitted: float | None = None
     finished: float | None = None
@@ -57,6 +58,8 @@ class Enqueue:
     """Run id and cell id of each."""
     stop_on_error: bool
     now: float
+    after: tuple[str, int] | None = None
+    """A kernel and its generation that is to be over before: its end, and what becomes of its run, leaves these runs waiting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +133,8 @@ class Abort:
     """What waits is aborted: no kernel can be had, or it is being replaced."""
 
     now: float
+    ended: tuple[str, int] | None = None
+    """The kernel and the generation whose end is the reason."""
 
 
 Event: TypeAlias = Enqueue | Start | Skip | Replied | Idle | Interrupt | Cancel | Lost | Abort
@@ -197,6 +202,11 @@ class RunQueue:
         """How the last runs ended before their time, until something is queued again."""
         return self._stopped
 
+    @property
+    def after(self) -> tuple[str, int] | None:
+        """The kernel and the generation that is to be over before what waits may begin."""
+        return next((_after(run) for run in self._waiting.values() if run.kernel_id), None)
+
     def result(self, run_id: str) -> RunResult | None:
         """How a run ended; ``""`` while it has not, None when it is not known."""
         if run_id in self._waiting or (self._running is not None and self._running.run_id == run_id):
@@ -237,7 +247,7 @@ class RunQueue:
             case Lost():
                 return self._lose(event)
             case Abort():
-                return self._abort(event.now)
+                return self._abort(event.now, event.ended)
             case _:
                 pass
         return []
@@ -248,7 +258,8 @@ class RunQueue:
         for run_id, cell_id in event.runs:
             if run_id not in known:
                 known.add(run_id)
-                run = Run(run_id, cell_id, self._next, event.stop_on_error, event.now)
+                kernel_id, generation = event.after or ("", 0)
+                run = Run(run_id, cell_id, self._next, event.stop_on_error, event.now, kernel_id=kernel_id, generation=generation)
                 self._next += 1
                 self._waiting[run_id] = run
                 commands.append(Record(run))
@@ -274,7 +285,7 @@ class RunQueue:
         commands = self._finish(run, result, now)
         stops = run.stop_on_error and not reply.tolerated
         if result != "ok" and (stops or self._interrupted):
-            commands += self._abort(now)
+            commands += self._abort(now, _after(run))
             self._stopped = _how_it_stopped([command.run for command in commands if isinstance(command, Record)])
         return commands
 
@@ -285,12 +296,13 @@ class RunQueue:
         result = event.result
         if self._reply is not None and self._reply.status in ("ok", "error"):
             result = self._reply.status  # type: ignore[assignment]
-        commands = [*self._finish(run, result, event.now), *self._abort(event.now)]
+        commands = [*self._finish(run, result, event.now), *self._abort(event.now, _after(run))]
         self._stopped = _how_it_stopped([command.run for command in commands if isinstance(command, Record)])
         return commands
 
-    def _abort(self, now: float) -> list[Command]:
-        return [command for run in list(self._waiting.values()) for command in self._finish(run, "aborted", now)]
+    def _abort(self, now: float, ended: tuple[str, int] | None = None) -> list[Command]:
+        aborted = [run for run in self._waiting.values() if ended is None or _after(run) != ended]
+        return [command for run in aborted for command in self._finish(run, "aborted", now)]
 
     def _finish(self, run: Run, result: RunResult, now: float) -> list[Command]:
         if run is self._running:
@@ -313,6 +325,10 @@ class RunQueue:
         assert self._running is None or (self._running.state == "submitted" and self._running.msg_id)
         assert all(self._results.values()), "what is finished has a result"
         assert self._queued in (None, {run.cell_id for run in self._waiting.values()}), "what is known of cells follows from the queue"
+
+
+def _after(run: Run) -> tuple[str, int]:
+    return run.kernel_id, run.generation
 
 
 def _how_it_stopped(runs: Sequence[Run]) -> Stopped | None:

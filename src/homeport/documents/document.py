@@ -77,7 +77,7 @@ class Runs(Protocol):
         """Interrupt the kernel."""
         ...
 
-    async def restart(self, *, run_all: bool = False) -> None:
+    async def restart(self, *, run_all: str = "") -> None:
         """Restart the kernel."""
         ...
 
@@ -305,7 +305,9 @@ class Document:
 
     async def on_restart(self, fields: Mapping[str, JSON]) -> None:
         """Restart the kernel."""
-        await self.runner.restart(run_all=fields.get("run_all") is True)
+        request = fields.get("id")
+        named = request if isinstance(request, str) and 0 < len(request) <= _LONGEST_ID else uuid.uuid4().hex
+        await self.runner.restart(run_all=named if fields.get("run_all") is True else "")
 
     async def on_start_kernel(self, fields: Mapping[str, JSON]) -> None:
         """Use another kernel."""

@@ -14,6 +14,7 @@ Nothing here is lost or done twice, whatever is killed between two steps. The st
 5. *Finished.* Reply and idle were both seen (or the generation is over): the row becomes ``finished`` in the commit that
    holds the last output. The next run's step 2 follows.
 
+"Restart and run all" is one step: its runs are committed before the restart begins, and wait for the end of the kernel's generation.
 An answer to ``input()`` has a message id made from its request's, and is sent before the request is taken away: killed in
 between, the page asks again and the second answer is not taken. A new generation's journal is read from its beginning.
 
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _GAP = 2.0
+_RUN_ALL = uuid.UUID("5d0ad1b5-6d5f-4a53-9b0e-4f2f1d3c8a6e")
 
 
 class Runner:
@@ -118,6 +120,7 @@ class Runner:
         self._driver: asyncio.Task[None] | None = None
         self._held = 0
         self._resend = self._queue.running
+        self._restart = self._queue.after
         self._turns: list[asyncio.Future[None]] = []
         self._results: dict[str, list[asyncio.Future[RunResult]]] = {}
         self._answering: set[str] = set()
@@ -241,17 +244,42 @@ class Runner:
         with suppress(KernelGone, SupervisorUnavailable):
             await self._link.interrupt()
 
-    async def restart(self, *, run_all: bool = False) -> None:
-        """Restart the kernel: what runs and what waits ends as aborted; then, if wanted, all cells are queued.
+    async def restart(self, *, run_all: str = "") -> None:
+        """Restart the kernel: what runs and what waits ends as aborted.
+
+        Args:
+            run_all: then all cells are run: names this request. It is durable before the restart begins, so that a server which is killed
+                on the way is followed by one that goes on; the same request again does nothing.
 
         Raises:
             KernelGone: there is no kernel (without ``run_all``; with it one is started).
         """
+        runs = [(str(uuid.uuid5(_RUN_ALL, f"{run_all} {cell}")), cell) for cell in self._room.cell_ids()] if run_all else []
+        if any(self._queue.result(run_id) is not None for run_id, _ in runs):
+            await self._room.committed()
+            return
+        info = self._link.info
         with self._hold():
-            if self._link.info is not None or not run_all:
+            self._do(queue.Abort(time.time()))
+            after = (info.kernel_id, info.generation) if info is not None else None
+            self._handle(queue.Enqueue(runs, stop_on_error=True, now=time.time(), after=after))
+            await self._room.committed()
+            if info is None and run_all:
+                return
+            try:
                 await self._end(self._link.restart)
-        if run_all:
-            self.run([(str(uuid.uuid4()), cell_id) for cell_id in self._room.cell_ids()])
+            except HomeportError:
+                self._handle(queue.Abort(time.time()))
+                raise
+
+    async def _restart_again(self, after: Target) -> None:
+        """A server that was killed had queued what is to run after a restart: the kernel may have had it, or not."""
+        while not self._link.connected:
+            await self._link.change()
+        info = self._link.info
+        if info is not None and (info.kernel_id, info.generation) == after:
+            with self._hold():
+                await self._end(self._link.restart)
 
     async def start_kernel(self, name: str) -> None:
         """Change to a new kernel of another kernelspec; the old one is shut down unless another session uses it.
@@ -261,6 +289,7 @@ class Runner:
             KernelFailed: it died at start.
         """
         with self._hold():
+            self._handle(queue.Abort(time.time()))
             try:
                 await self._end(lambda: self._link.start(name))
                 info = self._link.info
@@ -274,6 +303,7 @@ class Runner:
     async def shutdown_kernel(self) -> None:
         """Shut the kernel down: what runs and what waits ends as aborted. Raises KernelGone without a kernel."""
         with self._hold():
+            self._handle(queue.Abort(time.time()))
             await self._end(self._link.shutdown)
 
     async def answer_input(self, request_id: str, value: str) -> None:
@@ -313,7 +343,6 @@ class Runner:
         target = (info.kernel_id, info.generation) if info is not None and info.state != "dead" else None
         if target is not None:
             self._ending.add(target)
-        self._handle(queue.Abort(time.time()))
         try:
             await how()
             if target is not None and target == self._reader.target:
@@ -382,6 +411,9 @@ class Runner:
             await self._wake.wait()
             self._wake.clear()
             try:
+                restart, self._restart = self._restart, None
+                if restart is not None:
+                    await self._restart_again(restart)
                 resend, self._resend = self._resend, None
                 if resend is not None:
                     await self._send_again(resend)
@@ -553,7 +585,7 @@ class Runner:
             self._runs.touch(run)
         self._do(queue.Lost(*target, result=result, now=time.time()))
         if target not in self._ending:
-            self._do(queue.Abort(time.time()))
+            self._do(queue.Abort(time.time(), target))
         self._runs.flush()
         self._runs.forget_generation(target)
         turns, self._turns = self._turns, []
