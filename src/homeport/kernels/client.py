@@ -215,7 +215,11 @@ class SupervisorClient:
 
         Returns when the supervisor has it. Raises KernelGone when that generation is over.
         """
-        await self._call(lambda call: wire.Submit(call, kernel_id, generation, channel, parts), repeatable=True)
+        await self.post(kernel_id, generation, channel, parts)
+
+    def post(self, kernel_id: str, generation: int, channel: Channel, parts: Parts) -> asyncio.Future[wire.Reply]:
+        """As :meth:`submit`, for who does not wait before the next one (they keep their order); the errors are in what is returned."""
+        return self._begin(lambda call: wire.Submit(call, kernel_id, generation, channel, parts), repeatable=True)
 
     async def touch(self, kernel_id: str) -> None:
         """Somebody looks at it: put its idle shutdown off."""
@@ -274,21 +278,19 @@ class SupervisorClient:
         return reply.kernel
 
     async def _call(self, make: Callable[[int], wire.Request], *, repeatable: bool) -> wire.Reply:
+        return await self._begin(make, repeatable=repeatable)
+
+    def _begin(self, make: Callable[[int], wire.Request], *, repeatable: bool) -> _Waiting:
         self._numbers += 1
         number = self._numbers
         request = make(number)
         waiting: _Waiting = asyncio.get_running_loop().create_future()
         self._calls[number] = request, waiting, repeatable
         self.send(request)
+        waiting.add_done_callback(lambda _: cast(None, self._calls.pop(number, None)))
         if self._link is None:
             self._start_giving_up()
-        try:
-            reply = await waiting
-        finally:
-            self._calls.pop(number, None)
-        if isinstance(reply, wire.Failed):
-            raise wire.raised(reply)
-        return reply
+        return waiting
 
     def _start_giving_up(self) -> None:
         if self._giving_up is None:
@@ -402,7 +404,10 @@ class SupervisorClient:
             case _:
                 call = self._calls.get(event.call)
                 if call is not None and not call[1].done():
-                    call[1].set_result(event)
+                    if isinstance(event, wire.Failed):
+                        call[1].set_exception(wire.raised(event))
+                    else:
+                        call[1].set_result(event)
 
     def _note(self, info: KernelInfo) -> None:
         known = self._kernels.get(info.kernel_id)

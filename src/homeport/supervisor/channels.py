@@ -9,9 +9,9 @@ receive *or a send* it may stay silent although there is something to read, so w
 Nothing is sent before iopub is open, or what the kernel says about it would be published to nobody: a new or adopted kernel's answers
 would seem lost. It is open with its first message (ipykernel greets each subscriber), or shortly after its handshake.
 
-Replies and input requests are handed on at once. While a kernel is busy, iopub is read at most every 5 ms, and under a steady flow every
-20 ms: that makes batches of what would be single messages. Its reader is off the loop in the gap, or the loop would spin. A reply ends
-the gap: nobody waits for the end of a run.
+Replies and input requests are handed on at once. From the sending of a request on, and while a kernel is busy, iopub is read at most
+every 5 ms, and under a steady flow every 20 ms: that makes batches of what would be single messages. Its reader is off the loop in the
+gap, or the loop would spin. A reply ends the gap, and what came before it on iopub goes before it: nobody waits for the end of a run.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Mapping
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, cast
 
 import msgspec
 import zmq
@@ -101,6 +101,7 @@ class KernelChannels:
         self._received = received
         self._gap: asyncio.TimerHandle | None = None
         self._next_gap = GAP
+        self._watching_iopub = True
         self._closed = False
         self.opened: asyncio.Future[None] = self._loop.create_future()
         """Done once messages are really sent, not held back, or never will be."""
@@ -160,21 +161,20 @@ class KernelChannels:
             socket.set(zmq.ROUTING_ID, routing_id)
         return socket
 
-    def send(self, channel: Channel, parts: Parts) -> None:
-        """Sign and send a message; it waits in our queue while the kernel does not take it."""
+    def send(self, channel: Channel, parts: Parts, *, answered: bool = False) -> None:
+        """Sign and send a message; it waits in our queue while the kernel does not take it.
+
+        Args:
+            answered: a reply will come, and nothing else is due: what the kernel says on iopub until then may wait for it, or a gap.
+        """
         if self._held is not None:
             self._held.append((channel, parts))
             return
         socket = self._sockets[channel]
         socket.send_multipart(join([], self._signer.sign(parts), parts), zmq.NOBLOCK)
         self._loop.call_soon(self._ready, channel)
-
-    def expect(self) -> None:
-        """End the gap: what comes on iopub now is waited for."""
-        self._next_gap = GAP
-        if self._gap is not None:
-            self._gap.cancel()
-            self._gap_over()
+        if answered and self._gap is None:
+            self._next_look(0, relaxed=True, more=False)
 
     def drain_replies(self) -> None:
         """Hand on every reply and input request that has arrived."""
@@ -210,40 +210,63 @@ class KernelChannels:
             socket.close(linger=_FLUSH)
 
     def _ready(self, channel: Channel) -> None:
-        if self._closed or (channel == "iopub" and self._gap is not None):
+        if self._closed:
             return
+        if channel != "iopub":
+            if cast(int, self._sockets[channel].get(zmq.EVENTS)) & zmq.POLLIN:
+                self._take_replies(channel)
+        elif self._gap is None:
+            self._look()
+
+    def _take_replies(self, channel: Channel) -> None:
+        in_gap = self._gap is not None
+        count, more_output = 0, False
+        if self._gap is not None:
+            self._gap.cancel()
+            self._gap = None
+            # What belongs to a reply came before it.
+            output, more_output = self._take(self._iopub, "iopub")
+            count = len(output)
+            if output:
+                self._received(output)
         messages, more = self._take(self._sockets[channel], channel)
-        if messages and channel == "iopub" and self._held is not None:
-            self._open()
         relaxed = self._received(messages) if messages else False
         if self._closed:
             return
         if more:
             self._loop.call_soon(self._ready, channel)
-        elif channel == "iopub":
-            if relaxed:
-                self._loop.remove_reader(self._descriptors["iopub"])
-                self._begin_gap(len(messages))
-        elif messages:
-            # What belongs to a reply (the idle) follows it at once on iopub.
-            self.expect()
+        if in_gap:
+            self._next_look(count, relaxed=relaxed, more=more_output)
 
-    def _begin_gap(self, messages: int) -> None:
-        self._gap = self._loop.call_later(self._next_gap, self._gap_over)
-        self._next_gap = min(2 * self._next_gap, LONGEST_GAP) if messages >= _FLOW else GAP
-
-    def _gap_over(self) -> None:
+    def _look(self) -> None:
+        """Hand on what has come on iopub."""
         self._gap = None
         messages, more = self._take(self._iopub, "iopub")
+        if messages and self._held is not None:
+            self._open()
         relaxed = self._received(messages) if messages else False
-        if self._closed:
-            return
+        if not self._closed:
+            self._next_look(len(messages), relaxed=relaxed, more=more)
+
+    def _next_look(self, count: int, *, relaxed: bool, more: bool) -> None:
+        """Look at iopub again after a gap, or as soon as something comes. ``count`` messages came this time."""
         if relaxed and not more:
-            self._begin_gap(len(messages))
-        else:
+            self._watch_iopub(False)
+            self._gap = self._loop.call_later(self._next_gap, self._look)
+            self._next_gap = min(2 * self._next_gap, LONGEST_GAP) if count >= _FLOW else GAP
+            return
+        if not relaxed:
+            self._next_gap = GAP
+        self._watch_iopub(True)
+        if more:
+            self._loop.call_soon(self._ready, "iopub")
+
+    def _watch_iopub(self, watched: bool) -> None:
+        if watched and not self._watching_iopub:
             self._loop.add_reader(self._descriptors["iopub"], self._ready, "iopub")
-            if more:
-                self._loop.call_soon(self._ready, "iopub")
+        elif self._watching_iopub and not watched:
+            self._loop.remove_reader(self._descriptors["iopub"])
+        self._watching_iopub = watched
 
     def _take(self, socket: zmq.Socket[bytes], channel: Channel) -> tuple[list[Received], bool]:
         """What has arrived, up to a limit, and whether there may be more."""

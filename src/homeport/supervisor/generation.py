@@ -138,6 +138,8 @@ class Generation:
         if self._channels is None or self.ended is not None:
             raise KernelGone("This kernel has ended or was restarted in the meantime; run the cell again", generation=self.number)
         self.last_activity = time.time()
+        # Not while the idle of another request is due: who waits for that one waits already.
+        answered = channel != "stdin" and header.msg_type.endswith("_request") and not self._requests.awaiting_idle
         commands = self._requests.handle(
             Submit(header.msg_id, header.msg_type, channel, parts[0], self._journal.last, header.subshell_id is None)
         )
@@ -145,7 +147,7 @@ class Generation:
             if isinstance(command, Remember):
                 # Before it is sent: whoever dies in between, it is sent at most once.
                 self._request_file.sent(command.request)
-                self._channels.send(channel, parts)
+                self._channels.send(channel, parts, answered=answered)
         self._request_file.compact(self._requests.open, self._requests.remembered)
 
     async def probe(self, channel: Channel = "shell") -> None:

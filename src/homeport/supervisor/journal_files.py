@@ -219,10 +219,10 @@ class RequestFile:
 
     def _append(self, data: bytes) -> bool:
         try:
-            size = os.fstat(self._descriptor).st_size
-            if os.write(self._descriptor, data) == len(data):
+            written = os.write(self._descriptor, data)
+            if written == len(data):
                 return True
-            os.ftruncate(self._descriptor, size)
+            os.ftruncate(self._descriptor, os.fstat(self._descriptor).st_size - written)
         except OSError:
             pass
         return False

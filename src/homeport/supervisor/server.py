@@ -40,7 +40,9 @@ PIECE: Final = 256 << 10
 
 _TICK = 1.0
 # Changes between idle and busy are told at most so often.
-_CHANGES = 0.01
+_CHANGES = 0.05
+# So long an acknowledgement may wait for something else that goes the same way: each write wakes the server.
+_ACKNOWLEDGED = 0.01
 _KERNEL_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 
 
@@ -67,7 +69,7 @@ class JournalReader:
             if count:
                 self._room -= len(items)
                 self._connection.write(batch_frame(self._number, count, items))
-            elif self._after == before:
+            if self._after == before or (self._after >= self._generation.last and self._generation.ended is None):
                 break
         if self._over:
             self.close()
@@ -93,9 +95,12 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, supervisor: Supervisor) -> None:
         self._supervisor = supervisor
+        self._loop = asyncio.get_running_loop()
         self._frames = FrameReader(wire.MAX_GREETING)
         self._transport: asyncio.Transport | None = None
         self._out: list[bytes] = []
+        self._flushing: asyncio.Handle | None = None
+        self._urgent = False
         self._greeted = False
         self._changed: set[str] = set()
         self._readers: dict[int, JournalReader] = {}
@@ -163,10 +168,22 @@ class Connection(asyncio.Protocol):
     def write(self, data: bytes) -> None:
         """Send a frame; the frames of one turn of the loop go in one write."""
         self._out.append(data)
-        if len(self._out) == 1:
-            asyncio.get_running_loop().call_soon(self._flush)
+        if not self._urgent:
+            if self._flushing is not None:
+                self._flushing.cancel()
+            self._urgent = True
+            self._flushing = self._loop.call_soon(self._flush)
+
+    def acknowledge(self, data: bytes) -> None:
+        """Send a frame with the next one, or a little later."""
+        self._out.append(data)
+        if self._flushing is None:
+            self._flushing = self._loop.call_later(_ACKNOWLEDGED, self._flush)
 
     def _flush(self) -> None:
+        if self._flushing is not None:
+            self._flushing.cancel()
+            self._flushing, self._urgent = None, False
         out, self._out = self._out, []
         if out and self._transport is not None and not self._transport.is_closing():
             self._transport.write(b"".join(out))
@@ -368,7 +385,7 @@ class Supervisor:
                 kernel = self._kernels.get(request.kernel_id)
                 opening = None if kernel is None else kernel.opening
                 if opening is None:
-                    self._answer(connection, request.call, lambda: self._submit(request))
+                    self._submit_now(connection, request)
                 else:
                     self._later(connection, request.call, self._submit_when_open(request, opening))
             case wire.Credit(reader, size):
@@ -425,6 +442,14 @@ class Supervisor:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    def _submit_now(self, connection: Connection, request: wire.Submit) -> None:
+        try:
+            self._submit(request)
+        except HomeportError as error:
+            connection.write(frame(wire.failed(request.call, error)))
+        else:
+            connection.acknowledge(frame(wire.Done(request.call)))
 
     def _submit(self, request: wire.Submit) -> None:
         self._kernel(request.kernel_id).submit(request.generation, request.channel, request.parts)

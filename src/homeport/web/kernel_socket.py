@@ -12,6 +12,7 @@ import logging
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from tornado.iostream import StreamClosedError
@@ -27,6 +28,7 @@ from homeport.web.sockets import Socket
 
 if TYPE_CHECKING:
     from homeport.kernels.client import Channel, Cursor, Ended, Entry, KernelInfo, Truncated
+    from homeport.protocol.supervisor import Reply
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +36,8 @@ log = logging.getLogger(__name__)
 _HIGH = 1024 * 1024
 # Seconds between two looks at what has arrived. A client that comes back gets once more, under the same msg_ids, what arrived in between.
 _LOOK_EVERY = 0.05
+# Bytes of a client's messages that the supervisor has not acknowledged; with more the next message is not read.
+_MOST_ON_THE_WAY = 64 * 1024
 
 
 class KernelSocket(Socket):
@@ -62,6 +66,7 @@ class KernelSocket(Socket):
         self._session = self.get_query_argument("session_id", "")
         self._named = bool(self._session)
         self._session = self._session or uuid.uuid4().hex
+        self._on_the_way = 0
         self._changed = asyncio.Event()
         self._unsubscribe = self.parts.supervisor.subscribe(self._on_kernel)
         self.parts.connections.add(self, login=self.who.login, kernel_id=self._kernel_id)
@@ -96,9 +101,24 @@ class KernelSocket(Socket):
             self._follow(self._generation, self._cursor.head)
         try:
             generation = self._info().generation
-            await self.parts.supervisor.submit(self._kernel_id, generation, cast("Channel", request.channel), request.parts)
-        except (KernelGone, NotFound):
+        except KernelGone:
             self._say_status("dead")
+            return
+        # The next message is read while this one is on its way, unless too many are.
+        posted = self.parts.supervisor.post(self._kernel_id, generation, cast("Channel", request.channel), request.parts)
+        size = len(message)
+        self._on_the_way += size
+        posted.add_done_callback(partial(self._on_posted, size=size))
+        if self._on_the_way > _MOST_ON_THE_WAY:
+            await asyncio.wait((posted,))
+
+    def _on_posted(self, posted: asyncio.Future[Reply], *, size: int) -> None:
+        self._on_the_way -= size
+        error = None if posted.cancelled() else posted.exception()
+        if isinstance(error, (KernelGone, NotFound)):
+            self._say_status("dead")
+        elif error is not None:
+            self.refuse(error)
 
     # ---- from the kernel ----
 
