@@ -323,7 +323,10 @@ async def test_two_servers_cannot_hold_one_notebook(make_server: MakeServer, ope
     await first.start()
     await second.start()
     notebooks.write(first.root / "a.ipynb", "x = 1")
+    notebooks.write(first.root / "b.ipynb", "x = 1")
     page = await open_document(first, "a.ipynb")
+    # A server's first document may take longer than a page waits for an answer; then the page's socket tells why not.
+    await open_document(second, "b.ipynb")
     answer = await rest(second, "GET", "notebooks/a.ipynb", ok=False)
     assert answer.status_code == 423
     body = answer.json()
