@@ -21,6 +21,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
 from harness.server import Server
+from homeport.protocol.document import merge_state
 
 SYNC, AWARENESS, CONTROL, PART = 0, 1, 100, 101
 STEP1, STEP2, UPDATE = 0, 1, 2
@@ -233,7 +234,7 @@ class DocumentClient:
             self.acknowledged = message["count"]
             self._settle()
         elif op == "state":
-            self.state.update(message)
+            merge_state(self.state, message)
         elif op == "reply":
             self._unanswered.pop(message["id"], None)
             waiting = self._replies.pop(message["id"], None)

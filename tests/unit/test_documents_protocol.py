@@ -68,3 +68,23 @@ def test_state_vectors_and_updates_are_read_as_yjs_writes_them() -> None:
     assert protocol.parse_state(before) == {300: 3}
     assert protocol.parse_state(doc.get_state()) == {300: 4}
     assert protocol.first_struct(doc.get_update(before)) == (300, 3)
+
+
+@given(st.lists(st.sampled_from(["add", "begin", "end", "cancel"]), max_size=60))
+def test_a_page_that_is_told_how_the_queue_went_on_knows_the_queue(steps: list[str]) -> None:
+    queue: list[protocol.JSON] = []
+    known: dict[str, protocol.JSON] = {"queue": []}
+    for number, step in enumerate(steps):
+        before, queue = queue, list(queue)
+        if step == "add":
+            queue += [{"run": str(number), "state": "queued"}, {"run": f"{number}b", "state": "queued"}]
+        elif step == "begin" and queue:
+            queue[0] = {**queue[0], "state": "running"}  # type: ignore[dict-item]
+        elif step == "end":
+            queue = queue[1:]
+        elif queue:
+            del queue[len(queue) // 2]
+        moved = protocol.queue_moved(before, queue)
+        assert moved is not None or step in ("add", "cancel") or len(queue) < 2, "what happens a thousand times is told briefly"
+        protocol.merge_state(known, {"op": "state", "queue": queue} if moved is None else {"op": "state", "queue_moved": moved})
+        assert known == {"queue": queue}

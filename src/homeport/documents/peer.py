@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
+from typing import cast
 
 from homeport import __version__
 from homeport.documents.away import Away, Told, told_by
@@ -19,6 +20,7 @@ from homeport.documents.mirror import Change
 from homeport.documents.room import Room
 from homeport.errors import ProtocolError
 from homeport.protocol import document as protocol
+from homeport.protocol.document import JSON
 
 _CATCH_UP_EVERY = 0.1
 _MARK_EVERY = 16 * 1024
@@ -73,6 +75,7 @@ class Peer:
         self._behind: bytes | None = None
         self._durable = 0
         self._told = 0
+        self._queue: list[JSON] = []
         self._clients: set[int] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._marking = False
@@ -278,12 +281,23 @@ class Peer:
         if self.stale_keys:
             state = {key: self.room.state[key] for key in sorted(self.stale_keys) if key in self.room.state}
             self.stale_keys.clear()
-            self.tell("state", **state)
+            self.tell("state", **self._briefly(state))
         if self.stale_presence:
             entries = [self.room.presence[client] for client in self.stale_presence if client in self.room.presence]
             self.stale_presence.clear()
             self.send(protocol.awareness(entries))
             self.room.forget_gone()
+
+    def _briefly(self, state: dict[str, JSON]) -> dict[str, JSON]:
+        """The same, with how the queue moved on in place of the queue, if that says it."""
+        queue = cast("list[JSON] | None", state.get("queue"))
+        if queue is not None:
+            moved = protocol.queue_moved(self._queue, queue)
+            self._queue = queue
+            if moved is not None:
+                del state["queue"]
+                state["queue_moved"] = moved
+        return state
 
     def _watch(self) -> None:
         if self._timer is None and not self._gone:

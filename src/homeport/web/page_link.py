@@ -231,7 +231,7 @@ class PageLink:
         if frame.op == "hello":
             self._on_hello(fields)
         elif frame.op == "state":
-            self.state.update({key: value for key, value in fields.items() if key != "op"})
+            protocol.merge_state(self.state, fields)
         elif frame.op == "reply":
             _, answer = self._waiting.get(str(fields.get("id")), (b"", None))
             if answer is not None and not answer.done():

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { saveWords } from "./server_state";
+import { type QueueEntry, ServerState, saveWords } from "./server_state";
 
 describe("saveWords", () => {
   const calm = { waiting: 0, online: true, running: false };
@@ -18,5 +18,18 @@ describe("saveWords", () => {
   it("does not call saved what is not", () => {
     expect(saveWords("saved", { ...calm, waiting: 2, online: false })).toBe("Not saved yet");
     expect(saveWords("failed", { ...calm, running: true })).toBe("Not saved");
+  });
+});
+
+describe("the queue", () => {
+  const entry = (cell: string, state: QueueEntry["state"]): QueueEntry => ({ run: `run ${cell}`, cell, state, at: 0 });
+
+  it("goes on at its head without being sent whole", () => {
+    const server = new ServerState();
+    server.merge({ queue: [entry("a", "running"), entry("b", "queued"), entry("c", "queued")] });
+    server.merge({ queue_moved: { gone: 1, first: entry("b", "running") } });
+    expect(server.queue.value.map((one) => `${one.cell} ${one.state}`)).toEqual(["b running", "c queued"]);
+    server.merge({ queue: [] });
+    expect(server.queue.value).toEqual([]);
   });
 });

@@ -89,6 +89,9 @@ export class ServerState {
         const target = this[key] as { value: unknown };
         target.value = state[key] ?? (key === "queue" || key === "inputs" || key === "notices" ? [] : state[key]);
       }
+      // How the queue went on, in place of the queue.
+      const moved = state.queue_moved as { gone: number; first: QueueEntry } | undefined;
+      if (moved) this.queue.value = [moved.first, ...this.queue.peek().slice(moved.gone + 1)];
     });
   }
 }
