@@ -17,4 +17,5 @@ pytest_plugins = [
     "harness.faults",
     "harness.installed",
     "harness.proxies",
+    "harness.docker",
 ]

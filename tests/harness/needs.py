@@ -67,6 +67,11 @@ NEEDS: dict[str, Need] = {
         "no proxies: apt install apache2-bin nginx-light caddy haproxy openssl",
         ci=True,
     ),
+    "docker": Need(
+        lambda: os.geteuid() == 0 and all(map(program, ("dockerd", "docker", "mmdebstrap", "tini-static", "setpriv"))),
+        "needs root, and a Docker to start: apt install docker.io mmdebstrap tini",
+        ci=True,
+    ),
     "real-notebooks": Need(
         lambda: bool(os.environ.get("HOMEPORT_NOTEBOOKS")), "HOMEPORT_NOTEBOOKS names no folder of real notebooks", ci=False
     ),

@@ -59,4 +59,4 @@ async def test_only_what_is_left_alone_is_stopped(
     await becomes(supervisor, lambda: state("client") == "dead", seconds=60)
     assert [state(name) for name in ("looked", "busy")] == ["idle", "busy"]
     await page.ran("cell-0")
-    assert "The kernel had ended (it was stopped: idle" in str(page.state["notices"])
+    assert "The kernel had ended (was stopped: idle" in str(page.state["notices"])

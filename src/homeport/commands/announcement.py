@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from homeport import __version__
+from homeport.commands.ending import Kernels, on_terminate
 from homeport.commands.listening import describe_certificate
 
 if TYPE_CHECKING:
@@ -18,11 +19,12 @@ if TYPE_CHECKING:
     from homeport.web.server import Server
 
 
-def announcement(settings: Settings, server: Server, *, log_file: Path | None) -> str:
+def announcement(settings: Settings, server: Server, *, log_file: Path | None, container: bool) -> str:
     """For the person who started it: with a link that lets in.
 
     Args:
         log_file: where it writes its log, when it runs in the background.
+        container: it is what a container runs.
     """
     url, *others = server.urls
     # A token that somebody chose is known to them, and has no business in a log; nor has one that nobody needs.
@@ -35,6 +37,9 @@ def announcement(settings: Settings, server: Server, *, log_file: Path | None) -
     hint = tunnel_hint(os.environ, url, socket.gethostname(), getpass.getuser)
     if hint:
         lines.append(hint)
+    if container and on_terminate(settings.on_stop, main_of_container=True) is Kernels.SHUT_DOWN:
+        lines.append("Stopping the container saves what is open and shuts the kernels down.")
+        return "\n".join(lines)
     ends = "Ctrl-C stops the server."
     if log_file is not None:
         ends = f"It runs in the background, with its log in {log_file}.\n'homeport stop {server.port}' stops the server."

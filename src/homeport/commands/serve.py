@@ -167,7 +167,7 @@ async def _serve(wanted: Wanted, folders: Folders, container: bool, notifier: No
         gc.freeze()
         if notifier is None:
             log_file = daemon.log_file(folders, wanted.settings.port) if wanted.daemon else None
-            tell(announcement(wanted.settings, built.server, log_file=log_file))
+            tell(announcement(wanted.settings, built.server, log_file=log_file, container=container))
         else:
             say(service_announcement(wanted.settings, built.server))
             notifier.ready(f"Serves {wanted.settings.root_dir} at {built.server.url}")

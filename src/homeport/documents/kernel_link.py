@@ -198,7 +198,7 @@ class KernelLink:
     async def _revive(self, dead: KernelInfo) -> KernelInfo:
         info = await self._supervisor.restart(dead.kernel_id)
         self._succeeded()
-        text = f"The kernel had ended (it {dead.reason}), so a new one was started. What earlier cells defined is gone."
+        text = f"The kernel had ended ({dead.reason}), so a new one was started. What earlier cells defined is gone."
         self._room.notice("kernel-revived", "warning", text)
         return info
 

@@ -168,19 +168,29 @@ class MemoryKills:
 
 
 def _memory_events(pid: int) -> Path | None:
-    with contextlib.suppress(OSError):
-        for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines():
-            _, controllers, group = line.split(":", 2)
-            path = group.lstrip("/")
-            if controllers == "memory":
-                candidate = Path("/sys/fs/cgroup/memory", path, "memory.oom_control")
-            elif not controllers:
-                candidate = Path("/sys/fs/cgroup", path, "memory.events")
+    with contextlib.suppress(OSError, ValueError):
+        groups = dict(line.split(":", 2)[1:] for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines())
+        for line in Path("/proc/self/mountinfo").read_text().splitlines():
+            # proc_pid_mountinfo(5): …, root within the file system, mount point, …, "-", type, source, options of the file system
+            mount, _, kind = line.partition(" - ")
+            root, point = mount.split(" ")[3:5]
+            kind, _, options = kind.split(" ", 2)
+            if kind == "cgroup2" and "" in groups:
+                group, name = groups[""], "memory.events"
+            elif kind == "cgroup" and "memory" in options.split(",") and "memory" in groups:
+                group, name = groups["memory"], "memory.oom_control"
             else:
                 continue
+            candidate = _below(root, point, group) / name
             if candidate.exists():
                 return candidate
     return None
+
+
+def _below(root: str, point: str, group: str) -> Path:
+    """Where a control group is: in a container the file system's ``root`` is the container's own group, which ``group`` begins with."""
+    inner = group.removeprefix(root) if root != "/" and (group + "/").startswith(root + "/") else group
+    return Path(point, inner.lstrip("/"))
 
 
 def tail(file: Path, size: int = STDERR_TAIL) -> str:

@@ -1,0 +1,176 @@
+"""In Docker, with a real dockerd: the image that the Dockerfile makes, as process 1 with nothing before it, under --init and under tini."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pexpect
+import pytest
+from playwright.async_api import Page, expect
+
+from harness import notebooks
+from harness.browser import OpenPage
+from harness.docker import USER_ID, Container, Docker, RunContainer
+from harness.installed import ROOT
+from harness.needs import program
+from harness.notebook_page import NotebookPage
+from harness.proxies import Front
+from harness.server import free_port
+from homeport.auth.passwords import hash_password
+
+pytestmark = [pytest.mark.needs("docker", "chromium", "git", "clone"), pytest.mark.timeout(900)]
+
+PASSWORD = "of the container"
+GUIDE = (ROOT / "docs" / "guide" / "docker.md").read_text()
+# The page says that the server is gone; the browser says so too.
+AFTER_THE_STOP = pytest.mark.expect_console(r"WebSocket connection to|Failed to load resource: net::")
+
+# Children, orphans that end after their parent, and a shell's background job: who is process 1 has to reap them.
+ORPHANS = """
+import subprocess, time
+for _ in range(5):
+    subprocess.run(["sh", "-c", "sleep 0.1 & sleep 0.05 & true"], check=True)
+!true
+print("children:", subprocess.run(["sh", "-c", "exit 3"]).returncode)
+"""
+STUBBORN = """
+import time
+print("works", flush=True)
+while True:
+    try:
+        time.sleep(0.1)
+    except KeyboardInterrupt:
+        pass
+"""
+# In the container: waits until everything that ORPHANS started has ended, and says which processes are zombies.
+ZOMBIES = """
+import os, time
+def processes():
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            name, _, rest = open(f"/proc/{pid}/stat").read().partition("(")[2].rpartition(")")
+            yield name, rest.split()[0]
+        except OSError:
+            pass
+deadline = time.monotonic() + 20
+while any(name == "sleep" for name, _ in processes()) and time.monotonic() < deadline:
+    time.sleep(0.05)
+print([name for name, state in processes() if state == "Z" or name == "sleep"])
+"""
+
+
+def folder_for_container(path: Path) -> Path:
+    """A folder that belongs to the user in the image."""
+    import os
+
+    path.mkdir()
+    os.chown(path, USER_ID, USER_ID)
+    return path
+
+
+def inits() -> dict[str, tuple[str, ...]]:
+    """By name, the options of ``docker run`` that put an init, or none, before the command."""
+    return {
+        "nothing": (),
+        "--init": ("--init",),
+        "tini": (f"--volume={program('tini-static')}:/tini:ro", "--entrypoint=/tini"),
+    }
+
+
+def the_command(of: str) -> tuple[str, ...]:
+    """What the container runs: the image's own CMD is left as it is."""
+    import json
+
+    [own] = re.findall(r"^CMD (.+)", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    [guide] = re.findall(r'`CMD (\["jupyter".+?\])`', GUIDE)
+    return tuple(json.loads(own if of == "homeport" else guide))
+
+
+@pytest.fixture
+def run_server(run_container: RunContainer) -> Callable[..., tuple[Container, Front]]:
+    """Runs one of the two commands on a folder; gives the container, and the server as it is seen from here."""
+
+    def run(name: str, folder: Path, *options: str, init: str = "nothing") -> tuple[Container, Front]:
+        command = the_command(name)
+        if name == "homeport" and init != "tini":
+            assert command == ("homeport", "--public")
+            command = ()  # the image's own
+        variables = (f"--env=HOMEPORT_PASSWORD_HASH={hash_password(PASSWORD)}",) if name == "homeport" else ()
+        container = run_container(*inits()[init], *variables, f"--volume={folder}:/notebooks", *options, command=command)
+        printed = container.said("Stopping the container saves what is open and shuts the kernels down.")
+        scheme = "https" if name == "homeport" else "http"
+        assert f"    {scheme}://" in printed
+        token = re.search(r"\?token=(\w+)", printed)
+        assert (token is None) == (name == "homeport"), "a password is not printed, and nothing else lets in"
+        return container, Front(f"{scheme}://127.0.0.1:{container.port()}/", token[1] if token else "", folder)
+
+    return run
+
+
+async def log_in(page: Page) -> None:
+    """With the password, when the page asks for it."""
+    await page.get_by_label("Password or token").fill(PASSWORD)
+    await page.get_by_role("button", name="Log in").click()
+
+
+async def open_notebook(open_page: OpenPage, front: Front, path: str) -> NotebookPage:
+    page = await open_page(front, f"notebooks/{path}", login=bool(front.token))
+    if not front.token:
+        await log_in(page)
+    return await NotebookPage(page).loaded()
+
+
+@AFTER_THE_STOP
+@pytest.mark.parametrize("init", ["nothing", "--init", "tini"])
+@pytest.mark.parametrize("name", ["homeport", "jupyter"])
+async def test_edit_run_and_stop(
+    name: str, init: str, run_server: Callable[..., tuple[Container, Front]], open_page: OpenPage, tmp_path: Path
+) -> None:
+    folder = folder_for_container(tmp_path / "work")
+    notebooks.write(folder / "a.ipynb", ORPHANS, "")
+    notebooks.write(folder / "busy.ipynb", STUBBORN)
+    container, front = run_server(name, folder, init=init)
+    notebook = await open_notebook(open_page, front, "a.ipynb")
+    await notebook.run_all()
+    await expect(notebook.cell(0)).to_contain_text("children: 3")
+    await notebook.finished()
+    assert container.python(ZOMBIES) == "[]\n"
+
+    busy = await NotebookPage(await open_page(front, "notebooks/busy.ipynb", context=notebook.page.context, login=False)).loaded()
+    await busy.run_all()
+    await expect(busy.cell(0)).to_contain_text("works")
+    await notebook.page.bring_to_front()
+    await notebook.type_into(1, "typed = 'just before the stop'")
+    await notebook.state(waiting="0")
+    took = container.stop()
+    assert took < 3, f"docker stop took {took:.2f} s\n{container.logs()}"
+    assert (container.state("ExitCode"), container.state("OOMKilled")) == ("0", "false"), container.logs()
+    assert "Traceback" not in container.logs()
+    typed = notebooks.read(folder / "a.ipynb")["cells"][1]["source"]
+    assert notebooks.joined(typed) == "typed = 'just before the stop'"
+    assert notebooks.stream_text(notebooks.read(folder / "busy.ipynb")["cells"][0]) == "works\n"
+    print(f"docker stop of {name} under {init}: {took:.2f} s")
+
+
+async def test_a_kernel_that_runs_out_of_memory(
+    run_server: Callable[..., tuple[Container, Front]], open_page: OpenPage, tmp_path: Path
+) -> None:
+    folder = folder_for_container(tmp_path / "work")
+    notebooks.write(folder / "a.ipynb", "x = b'x' * (900 << 20)", "print('after', 6 * 7)")
+    container, front = run_server("homeport", folder, "--memory=400m", "--memory-swap=400m")
+    notebook = await open_notebook(open_page, front, "a.ipynb")
+    await notebook.run_all()
+    await expect(notebook.cell(0)).to_contain_text("The kernel died while this cell ran: out of memory.")
+    await expect(notebook.page.get_by_text("out of memory").first).to_be_visible()
+    assert container.state("Running") == "true", "nobody but the kernel was killed"
+    await notebook.cell(1).locator(".cm-content, .cell-source").first.click()
+    await notebook.page.keyboard.press("Control+Enter")
+    await expect(notebook.cell(1)).to_contain_text("after 42")
+
+
+def test_a_public_server_without_a_password_says_what_to_do(docker: Docker, image: str) -> None:
+    said = docker.run("run", "--rm", image, ok=False)
+    assert "A public server needs a password, and there is no terminal to ask for one." in said
