@@ -191,7 +191,7 @@ RunContainer = Callable[..., Container]
 
 @pytest.fixture
 def run_container(docker: Docker, image: str) -> Iterator[RunContainer]:
-    """``run_container("--init", command=["homeport", "--public"])``: ``docker run -d`` with options, reachable on a port of this machine."""
+    """``run_container("--init", command=("homeport",))``: ``docker run -d`` with options, reachable on a port of this machine."""
     running: list[str] = []
 
     def run(*options: str, image: str = image, command: tuple[str, ...] = ()) -> Container:

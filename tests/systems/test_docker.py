@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import pexpect
 import pytest
 from playwright.async_api import Page, expect
 
@@ -18,7 +18,6 @@ from harness.installed import ROOT
 from harness.needs import program
 from harness.notebook_page import NotebookPage
 from harness.proxies import Front
-from harness.server import free_port
 from homeport.auth.passwords import hash_password
 
 pytestmark = [pytest.mark.needs("docker", "chromium", "git", "clone"), pytest.mark.timeout(900)]
@@ -62,12 +61,13 @@ print([name for name, state in processes() if state == "Z" or name == "sleep"])
 """
 
 
-def folder_for_container(path: Path) -> Path:
-    """A folder that belongs to the user in the image."""
-    import os
-
+def work_folder(path: Path, **cells: Sequence[str]) -> Path:
+    """A folder with notebooks (name and cells), which belongs to the user in the image, as one's own does."""
     path.mkdir()
-    os.chown(path, USER_ID, USER_ID)
+    for name, sources in cells.items():
+        notebooks.write(path / f"{name}.ipynb", *sources)
+    for each in (path, *path.iterdir()):
+        os.chown(each, USER_ID, USER_ID)
     return path
 
 
@@ -82,8 +82,6 @@ def inits() -> dict[str, tuple[str, ...]]:
 
 def the_command(of: str) -> tuple[str, ...]:
     """What the container runs: the image's own CMD is left as it is."""
-    import json
-
     [own] = re.findall(r"^CMD (.+)", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
     [guide] = re.findall(r'`CMD (\["jupyter".+?\])`', GUIDE)
     return tuple(json.loads(own if of == "homeport" else guide))
@@ -129,9 +127,7 @@ async def open_notebook(open_page: OpenPage, front: Front, path: str) -> Noteboo
 async def test_edit_run_and_stop(
     name: str, init: str, run_server: Callable[..., tuple[Container, Front]], open_page: OpenPage, tmp_path: Path
 ) -> None:
-    folder = folder_for_container(tmp_path / "work")
-    notebooks.write(folder / "a.ipynb", ORPHANS, "")
-    notebooks.write(folder / "busy.ipynb", STUBBORN)
+    folder = work_folder(tmp_path / "work", a=(ORPHANS, ""), busy=(STUBBORN,))
     container, front = run_server(name, folder, init=init)
     notebook = await open_notebook(open_page, front, "a.ipynb")
     await notebook.run_all()
@@ -158,8 +154,7 @@ async def test_edit_run_and_stop(
 async def test_a_kernel_that_runs_out_of_memory(
     run_server: Callable[..., tuple[Container, Front]], open_page: OpenPage, tmp_path: Path
 ) -> None:
-    folder = folder_for_container(tmp_path / "work")
-    notebooks.write(folder / "a.ipynb", "x = b'x' * (900 << 20)", "print('after', 6 * 7)")
+    folder = work_folder(tmp_path / "work", a=("x = b'x' * (900 << 20)", "print('after', 6 * 7)"))
     container, front = run_server("homeport", folder, "--memory=400m", "--memory-swap=400m")
     notebook = await open_notebook(open_page, front, "a.ipynb")
     await notebook.run_all()

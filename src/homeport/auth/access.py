@@ -7,10 +7,7 @@ root folder, so that a restart keeps it), named tokens, logins, and how often so
 from __future__ import annotations
 
 import asyncio
-import getpass
-import hashlib
 import logging
-import os
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
@@ -20,7 +17,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from homeport.auth.audit import Audit
-from homeport.auth.identity import Caller, Identity, IdentityProvider, LoginIdentity, OpenIdentity, Presented, TokenIdentity
+from homeport.auth.identity import Caller, Identity, IdentityProvider, LoginIdentity, OpenIdentity, Presented, TokenIdentity, user_name
 from homeport.auth.kept_password import KeptPassword, Reread
 from homeport.auth.logins import Logins
 from homeport.auth.passwords import check_password
@@ -28,7 +25,7 @@ from homeport.auth.policies import Authorizer
 from homeport.auth.scopes import ALL, Scope
 from homeport.auth.signing import fingerprint, keep_private, kept_text
 from homeport.auth.tickets import check_ticket, make_ticket
-from homeport.auth.tokens import Tokens
+from homeport.auth.tokens import Tokens, root_key, tokens_file
 from homeport.core.login_limit import LimitState, LoginLimit, Refuse, Tried, WasRight
 from homeport.errors import TooManyTries
 
@@ -44,13 +41,6 @@ _LONGEST_SECRET = 4096
 # Each takes 64 MiB while it is worked on.
 _HASHING_AT_ONCE = 2
 _WRONG_REMEMBERED = 200
-
-
-def _user_name() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # an id without a name, as in many containers
-        return f"user {os.getuid()}"
 
 
 class NamedTokenIdentity:
@@ -94,7 +84,7 @@ class Access:
         self._folder = folders.state / "auth"
         self._clock = clock
         self._more = tuple(providers)
-        self._root_key = hashlib.sha256(os.fsencode(settings.root_dir.resolve())).hexdigest()[:16]
+        self._root_key = root_key(settings.root_dir)
         self._secret = kept_text(self._folder / "cookie_secret")
         self.token = settings.token if settings.token is not None else kept_text(self._folder / f"token-{self._root_key}")[:48]
         """The start-up token; empty when it is turned off."""
@@ -107,9 +97,9 @@ class Access:
         self._wrong: deque[str] = deque(maxlen=_WRONG_REMEMBERED)
         self.authorizer = Authorizer()
         self.audit = Audit(folders.state / "audit" / "audit.jsonl", clock)
-        self.tokens = Tokens(self._folder / f"tokens-{self._root_key}.json", clock)
+        self.tokens = Tokens(tokens_file(folders, settings.root_dir), clock)
         """The named tokens."""
-        self._identity = Identity.of(_user_name())
+        self._identity = Identity.of(user_name())
         self._token = TokenIdentity(self.token, self._identity)
         self._named = NamedTokenIdentity(self.tokens, self._identity)
         self.listening_on(0)
@@ -253,6 +243,10 @@ class Access:
         """
         self._notice_change()
         self.logins.sweep(lambda credential: self._scope_of(credential) is not None, used)
+
+    def is_over(self, login: str) -> bool:
+        """True for a :attr:`Caller.login` of a named token that is no more: whoever has a socket of it has to go."""
+        return login.startswith("token:") and login.removeprefix("token:") not in self.tokens.all
 
     def _notice_change(self) -> None:
         hashed = self._password.hashed

@@ -6,6 +6,8 @@ and a proxy's header are others of the same shape; :class:`~homeport.auth.access
 
 from __future__ import annotations
 
+import getpass
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
@@ -30,6 +32,14 @@ class Identity:
     def of(cls, username: str) -> Identity:
         """An identity of which only a user name is known."""
         return cls(username, username, username, username[:1].upper())
+
+
+def user_name() -> str:
+    """The user whom this process belongs to."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # an id without a name, as in many containers
+        return f"user {os.getuid()}"
 
 
 @dataclass(frozen=True)

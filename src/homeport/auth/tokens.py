@@ -1,27 +1,35 @@
 """Named tokens: made by somebody who has come in, shown once, kept as hashes, each with a scope and perhaps an end.
 
 They are random (256 bits), so that a plain SHA-256 keeps them, and nobody guesses one. The start-up token is not kept here.
+The file is shared by servers and ``homeport tokens`` in a terminal: each changes it under a lock, and notices what others did.
 """
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
 import logging
+import os
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 
 import msgspec
 
 from homeport.auth.scopes import Scope, ScopeKind
 from homeport.auth.signing import keep_private
+from homeport.core import paths
 from homeport.errors import BadRequest, Conflict, NotFound, StoreFailed
+from homeport.folders import Folders, private
 
 log = logging.getLogger(__name__)
 
 PREFIX = "hp_"
 """What a token begins with, so that scanners of repositories find those that were committed."""
 MOST = 200
+LONGEST_LIFE = 10 * 366 * 86400.0
+"""Seconds that a token with an end may live at most."""
 _NOTED_EVERY = 3600.0
 
 
@@ -50,36 +58,84 @@ def _hash(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
+def root_key(root: Path) -> str:
+    """What names the files of one served folder in the state folder."""
+    return hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:16]
+
+
+def tokens_file(folders: Folders, root: Path) -> Path:
+    """Where the tokens of the servers of ``root`` are."""
+    return folders.state / "auth" / f"tokens-{root_key(root)}.json"
+
+
+def folder_scope(folder: str) -> Scope:
+    """The scope of one folder, an API path; whether it is there is for others to see.
+
+    Raises:
+        BadRequest: it is the root, which is no part of anything, or hidden.
+    """
+    path = paths.parse(folder)
+    if not path or paths.is_hidden(path):
+        raise BadRequest("Name a folder below the served one, and none that is hidden.", field="folder")
+    return Scope("folder", path)
+
+
 class Tokens:
-    """The named tokens of one root folder."""
+    """The named tokens of one root folder.
+
+    Args:
+        file: of :func:`tokens_file`.
+    """
 
     def __init__(self, file: Path, clock: Callable[[], float]) -> None:
         self._file = file
         self._clock = clock
         self._by_hash: dict[str, Token] = {}
+        self._seen: tuple[int, int, int] | None = None
+
+    def _look(self) -> None:
+        """Read the file when it is another one than before."""
         try:
-            self._by_hash = {token.hash: token for token in _decode(file.read_bytes())}
+            found = self._file.stat()
+            facts = found.st_mtime_ns, found.st_size, found.st_ino
+            if facts == self._seen:
+                return
+            self._seen = facts
+            self._by_hash = {token.hash: token for token in _decode(self._file.read_bytes())}
         except FileNotFoundError:
-            pass
+            self._by_hash, self._seen = {}, None
         except (OSError, msgspec.MsgspecError) as error:
-            log.warning("The tokens in %s cannot be read (%s); none of them lets anybody in.", file, error)
+            self._by_hash = {}
+            log.warning("The tokens in %s cannot be read (%s); none of them lets anybody in.", self._file, error)
 
     @property
     def all(self) -> Mapping[str, Token]:
         """Every token that is not over, by id."""
+        self._look()
         now = self._clock()
         return {token.id: token for token in self._by_hash.values() if token.expires is None or token.expires > now}
 
     def find(self, text: str) -> Token | None:
         """The token that ``text`` is; noted as used now. What is compared is a hash, so that times tell nothing."""
-        token = self._by_hash.get(_hash(text)) if text.startswith(PREFIX) else None
+        if not text.startswith(PREFIX):
+            return None
+        self._look()
+        token = self._by_hash.get(_hash(text))
         now = self._clock()
         if token is None or (token.expires is not None and token.expires <= now):
             return None
         if token.last_used is None or now - token.last_used > _NOTED_EVERY:
-            token.last_used = now
-            self._note()
+            self._note(token, now)
         return token
+
+    def _note(self, token: Token, now: float) -> None:
+        try:
+            with self._changing() as tokens:
+                if token.hash in tokens:
+                    tokens[token.hash].last_used = now
+        except OSError as error:
+            token.last_used = now
+            log.warning("When a token was used cannot be kept in %s (%s).", self._file, error)
 
     def make(self, name: str, scope: Scope, lifetime: float | None) -> tuple[Token, str]:
         """A new token, and its text, which is nowhere else.
@@ -88,26 +144,26 @@ class Tokens:
             lifetime: seconds; None for one without an end.
 
         Raises:
-            BadRequest: the name is empty or too long.
+            BadRequest: the name is empty or too long, or the lifetime nothing or too long.
             Conflict: there is one of that name, or too many.
             StoreFailed: it cannot be kept.
         """
         name, now = name.strip(), self._clock()
         if not name or len(name) > 100:
             raise BadRequest("A token needs a name, of at most 100 characters.", field="name")
-        there = self.all
-        if any(token.name == name for token in there.values()):
-            raise Conflict(f"There is a token “{name}” already; remove it, or choose another name.", name=name)
-        if len(there) >= MOST:
-            raise Conflict(f"There are {MOST} tokens; remove some first.")
+        if lifetime is not None and not 0 < lifetime <= LONGEST_LIFE:
+            raise BadRequest("A token lives for more than no time and at most ten years.", field="lifetime")
         text = PREFIX + secrets.token_urlsafe(32)
         expires = now + lifetime if lifetime is not None else None
         token = Token(secrets.token_hex(6), name, _hash(text), scope.kind, scope.folder, now, expires)
-        before, self._by_hash = self._by_hash, {each.hash: each for each in (*there.values(), token)}
         try:
-            self._keep()
+            with self._changing() as tokens:
+                if any(each.name == name for each in tokens.values()):
+                    raise Conflict(f"There is a token “{name}” already; remove it, or choose another name.", name=name)
+                if len(tokens) >= MOST:
+                    raise Conflict(f"There are {MOST} tokens; remove some first.")
+                tokens[token.hash] = token
         except OSError as error:
-            self._by_hash = before
             raise StoreFailed(f"The token cannot be kept: {error.strerror}.") from error
         return token, text
 
@@ -116,19 +172,27 @@ class Tokens:
 
         Raises:
             NotFound: there is none of that id.
+            StoreFailed: the file cannot be written; the token stays.
         """
-        token = self.all.get(token_id)
-        if token is None:
-            raise NotFound("There is no such token; it may have been removed already.", token=token_id)
-        del self._by_hash[token.hash]
-        self._note()
+        try:
+            with self._changing() as tokens:
+                token = next((each for each in tokens.values() if each.id == token_id), None)
+                if token is None:
+                    raise NotFound("There is no such token; it may have been removed already.", token=token_id)
+                del tokens[token.hash]
+        except OSError as error:
+            raise StoreFailed(f"The token cannot be removed: {error.strerror}.") from error
         return token
 
-    def _keep(self) -> None:
-        keep_private(self._file, msgspec.json.encode(list(self._by_hash.values())))
-
-    def _note(self) -> None:
+    @contextlib.contextmanager
+    def _changing(self) -> Generator[dict[str, Token]]:
+        """The tokens by hash that are not over, to be changed, and kept at the end. Nobody else changes them meanwhile."""
+        private(self._file.parent)
+        handle = os.open(self._file.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            self._keep()
-        except OSError as error:
-            log.warning("The tokens cannot be kept in %s (%s); a restart brings back those of before.", self._file, error)
+            fcntl.flock(handle, fcntl.LOCK_EX)  # released with the handle
+            there = {token.hash: msgspec.structs.replace(token) for token in self.all.values()}
+            yield there
+            keep_private(self._file, msgspec.json.encode(list(there.values())))
+        finally:
+            os.close(handle)

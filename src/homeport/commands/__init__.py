@@ -23,6 +23,7 @@ COMMANDS = {
     "service": Command("service", "let systemd start the server with the machine, and again when it fails; or undo that"),
     "kernels": Command("kernels", "the kernels that are running, with their memory; or stop some of them"),
     "password": Command("password", "set the password that lets in: asks twice, and writes its hash to a configuration file"),
+    "tokens": Command("tokens", "the named tokens that let programs in; make one, or remove some"),
     "cert": Command("cert", "the certificate of a public server: its fingerprint, and how a device trusts it"),
     "passwd": Command("passwd", "print the hash of a password"),
     "config": Command("config", "what is in force, and where each value came from"),

@@ -6,15 +6,12 @@ import msgspec
 
 from homeport.auth.logins import Login
 from homeport.auth.scopes import Scope, ScopeKind
-from homeport.auth.tokens import Token
-from homeport.core import paths
+from homeport.auth.tokens import Token, folder_scope
 from homeport.core.agents import agent_name
 from homeport.errors import BadRequest, NotFound
 from homeport.protocol.rest import timestamp
 from homeport.web.base import Handler
 from homeport.web.pages import Page
-
-_LONGEST_LIFE = 10 * 366 * 86400
 
 
 class LoginModel(msgspec.Struct):
@@ -125,15 +122,10 @@ class Tokens(Handler):
     async def post(self) -> None:
         """POST: a new one; this answer alone has its text."""
         asked = self.json_body(NewToken)
-        if asked.lifetime is not None and not 0 < asked.lifetime <= _LONGEST_LIFE:
-            raise BadRequest("A token lives for more than no time and at most ten years.", field="lifetime")
-        folder = paths.parse(asked.folder) if asked.scope == "folder" else ""
-        if asked.scope == "folder":
-            if not folder or paths.is_hidden(folder):
-                raise BadRequest("Name a folder below the served one, and none that is hidden.", field="folder")
-            if (await self.parts.store.stat(folder)).type != "directory":
-                raise BadRequest(f"“{folder}” is not a folder.", field="folder")
-        token, text = self.parts.auth.tokens.make(asked.name, Scope(asked.scope, folder), asked.lifetime)
+        scope = folder_scope(asked.folder) if asked.scope == "folder" else Scope(asked.scope)
+        if scope.folder and (await self.parts.store.stat(scope.folder)).type != "directory":
+            raise BadRequest(f"“{scope.folder}” is not a folder.", field="folder")
+        token, text = self.parts.auth.tokens.make(asked.name, scope, asked.lifetime)
         self.audit("token made", token=token.id, name=token.name, scope=token.scope, folder=token.folder, expires=token.expires)
         await self.send_json(_model(token, text), status=201)
 

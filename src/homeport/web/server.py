@@ -156,10 +156,13 @@ class Server:
         parts.auth.audit.record("start", url=self.url, password=parts.auth.has_password, token=bool(parts.auth.token))
 
     async def _sweep(self) -> None:
-        """End logins that are over, also those whose pages only hold a socket open; take a renewed certificate."""
+        """End logins and tokens that are over, also those that only hold a socket open; take a renewed certificate."""
         while True:
             await asyncio.sleep(_SWEEP_EVERY)
-            self._parts.auth.sweep(self._parts.connections.logins)
+            auth, connections = self._parts.auth, self._parts.connections
+            auth.sweep(connections.logins)
+            for login in filter(auth.is_over, connections.logins):
+                connections.close_login(login)
             if self._certificate is not None:
                 await self._certificate.refresh()
 
