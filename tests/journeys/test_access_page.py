@@ -46,6 +46,13 @@ async def test_a_password_lets_in_and_the_page_ends_logins_and_makes_tokens(make
     await page.get_by_role("button", name="Make a token").click()
     text = await page.locator(".access-token").inner_text()
     assert text.startswith("hp_")
+    await page.evaluate("() => { navigator.clipboard.writeText = () => Promise.reject(new Error('no clipboard')); }")
+    await page.get_by_role("button", name="Copy").click()
+    await page.wait_for_function("text => getSelection().toString().trim() === text", arg=text)  # to be copied by hand
+    await page.evaluate("() => { navigator.clipboard.writeText = async (text) => { window.copied = text; }; }")
+    await page.get_by_role("button", name="Copy").click()
+    await expect(page.get_by_role("button", name="Copied")).to_be_visible()
+    assert await page.evaluate("() => window.copied") == text
     tokens = page.get_by_role("region", name="Tokens").get_by_role("listitem")
     await expect(tokens.first).to_contain_text("Read only")
     await page.reload()

@@ -1,6 +1,6 @@
 /** Logins and tokens: which browsers have come in, what else may, and how to end each. */
 import type { ComponentChildren, JSX } from "preact";
-import { useState } from "preact/hooks";
+import { useRef, useState } from "preact/hooks";
 import type { PageConfig } from "../../main/config";
 import { urlOf } from "../../net/rest";
 import { Banner, Button, confirm, PageHeader } from "../common";
@@ -148,16 +148,29 @@ async function remove(list: AccessList, token: Token): Promise<void> {
 }
 
 function MadeToken({ token, list }: { token: Token; list: AccessList }): JSX.Element {
+  const shown = useRef<HTMLElement>(null);
+  const [copied, setCopied] = useState(false);
+  const copy = async (): Promise<void> => {
+    try {
+      // Over plain http browsers have no clipboard for pages.
+      await navigator.clipboard.writeText(token.token ?? "");
+      setCopied(true);
+    } catch {
+      if (shown.current) getSelection()?.selectAllChildren(shown.current);
+    }
+  };
   return (
     <Banner
       level="success"
-      actions={<Button onClick={() => void navigator.clipboard?.writeText(token.token ?? "")}>Copy</Button>}
+      actions={<Button onClick={() => void copy()}>{copied ? "Copied" : "Copy"}</Button>}
       onDismiss={() => {
         list.made.value = null;
       }}
     >
       <p>The token “{token.name}”. It is shown this once only:</p>
-      <code class="access-token">{token.token}</code>
+      <code class="access-token" ref={shown}>
+        {token.token}
+      </code>
     </Banner>
   );
 }
