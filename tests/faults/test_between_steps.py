@@ -12,7 +12,8 @@ from harness import notebooks
 from harness.document_client import OpenDocument
 from harness.faults import Count, RecordFault, Story
 from harness.kill_at import ARMED
-from harness.server import MakeServer
+from harness.rest import rest
+from harness.server import MakeServer, Server
 
 LINES = 300
 ARMED_AT = 100
@@ -144,3 +145,70 @@ async def test_killed_in_restart_and_run_all(
     assert (server.root / "ran").read_text() == "FalseTrue", "each cell ran once after the restart"
     assert found.perfect
     assert shown.perfect
+
+
+CHANGING = [(f"{CLIENT}.start_kernel:before", "old"), (f"{CLIENT}.start_kernel:after", "new"), (f"{CLIENT}.shutdown:before", "new")]
+
+
+@pytest.mark.timeout(280)
+@pytest.mark.parametrize(("point", "kept"), CHANGING)
+async def test_killed_in_the_change_of_a_kernel(
+    point: str, kept: str, make_server: MakeServer, open_document: OpenDocument, record_fault: RecordFault
+) -> None:
+    story = Story("The server is killed while a notebook changes its kernel, and while its session is ended")
+    server = make_server(options=("--on-stop=keep",))
+    notebooks.write(server.root / "one.ipynb", "x = 1", "print('x' in globals())")
+    server.prefix = (sys.executable, "-m", "harness.kill_at", point)
+    await server.start()
+    page = await open_document(server, "one.ipynb")
+    await page.ran("cell-0")
+    before = page.state["kernel"]["id"]
+    (server.root / ARMED).touch()
+    changing = asyncio.create_task(page.operate("start_kernel", name="python3", seconds=120))
+    assert server.process is not None
+    assert await asyncio.wait_for(server.process.wait(), 60) == -signal.SIGKILL, point
+    story.say(f"killed: {point}")
+    (server.root / ARMED).unlink()
+    changing.cancel()
+    await page.close()  # nobody asks again
+    server.prefix = ()
+    await server.start()
+    [kernel] = await kernels(server, 1)
+    assert (kernel == before) == (kept == "old")
+    page = await open_document(server, "one.ipynb")
+    await page.ran("cell-1")
+    assert page.text(1) == f"{kept == 'old'}\n"
+    record_fault(
+        "the server goes", "killed while a notebook changes its kernel", disk=Count.of_items([kernel], [kernel]), seconds=story.elapsed
+    )
+    assert await kernels(server, 1) == [kernel]
+
+
+@pytest.mark.timeout(120)
+async def test_killed_at_the_end_of_a_session(make_server: MakeServer, open_document: OpenDocument) -> None:
+    server = make_server(options=("--on-stop=keep",))
+    notebooks.write(server.root / "one.ipynb", "x = 1")
+    server.prefix = (sys.executable, "-m", "harness.kill_at", f"{CLIENT}.shutdown:before")
+    await server.start()
+    page = await open_document(server, "one.ipynb")
+    await page.ran("cell-0")
+    (server.root / ARMED).touch()
+    ending = asyncio.create_task(page.operate("shutdown_kernel", seconds=120))
+    assert server.process is not None
+    assert await asyncio.wait_for(server.process.wait(), 60) == -signal.SIGKILL
+    (server.root / ARMED).unlink()
+    ending.cancel()
+    await page.close()
+    server.prefix = ()
+    await server.start()
+    assert await kernels(server, 0) == []
+    assert (await rest(server, "GET", "api/sessions")).json() == []
+
+
+async def kernels(server: Server, count: int) -> list[str]:
+    """The ids of all kernels, as soon as there are so many."""
+    async with asyncio.timeout(60):
+        while True:
+            found = [kernel["id"] for kernel in (await rest(server, "GET", "api/kernels")).json()]
+            if len(found) == count:
+                return found

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from homeport.errors import BadRequest, KernelFailed, KernelGone, NotFound
+from homeport.errors import BadRequest, KernelFailed, KernelGone, NotFound, SupervisorUnavailable
 from homeport.folders import Folders, private
 
 if TYPE_CHECKING:
@@ -69,14 +69,19 @@ def kernel_environment(environ: Mapping[str, str], session_path: Path | None = N
     return env
 
 
-class Session(msgspec.Struct, frozen=True):
+class Session(msgspec.Struct, frozen=True, omit_defaults=True):
     """One session. ``path`` is an API path: relative to the root, ``/``-separated, without a leading slash."""
 
     id: str
     path: str
+    """Empty: it was ended, and its kernel is to go with it."""
     name: str
     type: str
     kernel_id: str
+    next_kernel_id: str = ""
+    """A kernel that is being started to take the place of this one."""
+    old_kernel_id: str = ""
+    """A kernel whose place was taken: it is to be shut down unless another session uses it."""
 
 
 _decode = msgspec.json.Decoder(list[Session]).decode
@@ -94,12 +99,16 @@ class Sessions:
         self._version: tuple[int, int] | None = None
         self._starting: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
         self._beginning: set[str] = set()
+        self._underway: set[str] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._callbacks: list[Callable[[str], None]] = []
         self._unsubscribe = supervisor.subscribe(self._on_kernel)
 
     def close(self) -> None:
         """Stop listening to the supervisor. Sessions and kernels stay."""
         self._unsubscribe()
+        for task in self._tasks:
+            task.cancel()
 
     def list(self) -> Sequence[Session]:
         """Every session, oldest first."""
@@ -156,34 +165,42 @@ class Sessions:
             KernelFailed: the new kernel died at start; the session keeps the old one.
         """
         before = self.get(session_id)
-        new_path = path if path is not None else before.path
-        async with self._starting.setdefault(new_path, asyncio.Lock()):
-            new_kernel = before.kernel_id
-            if kernel_id is not None:
-                new_kernel = self._known(kernel_id)
-            elif kernel_name is not None:
-                new_kernel = await self._start(new_path, kernel_name)
-            after = Session(
-                id=before.id,
-                path=new_path,
-                name=name if name is not None else before.name,
-                type=type if type is not None else before.type,
-                kernel_id=new_kernel,
-            )
-            self._put(after)
-            if before.path != after.path:
-                self._tell({before.path})
-        if after.kernel_id != before.kernel_id:
-            await self._release(before.kernel_id)
-        return after
+        place = path if path is not None else before.path
+        async with self._starting.setdefault(place, asyncio.Lock()):
+            with self._at_work(session_id):
+                new_kernel = before.kernel_id
+                if kernel_id is not None:
+                    new_kernel = self._known(kernel_id)
+                elif kernel_name is not None:
+                    new_kernel = await self._start_next(before, place, kernel_name)
+                # It may have been renamed while a kernel was started.
+                now = self._load().get(session_id)
+                if now is None or not now.path:
+                    await self._release(new_kernel)
+                    raise NotFound(f"The session {session_id} was ended meanwhile.", session=session_id)
+                after = Session(
+                    id=now.id,
+                    path=path if path is not None else now.path,
+                    name=name if name is not None else now.name,
+                    type=type if type is not None else now.type,
+                    kernel_id=new_kernel,
+                    old_kernel_id=now.kernel_id if new_kernel != now.kernel_id else "",
+                )
+                self._put(after)
+                if now.path != after.path:
+                    self._tell({now.path})
+                await self._leave(after)
+        return msgspec.structs.replace(after, old_kernel_id="")
 
     async def delete(self, session_id: str) -> None:
         """End a session, and its kernel unless another session uses it. Raises NotFound."""
         session = self.get(session_id)
-        with self._changing() as sessions:
-            sessions.pop(session_id, None)
-        self._tell({session.path})
-        await self._release(session.kernel_id)
+        ended = msgspec.structs.replace(session, path="", kernel_id="", old_kernel_id=session.kernel_id)
+        with self._at_work(session_id):
+            with self._changing() as sessions:
+                sessions[session_id] = ended
+            self._tell({session.path})
+            await self._leave(ended)
 
     def renamed(self, old: str, new: str) -> None:
         """A file or folder has moved: its sessions move along. Their kernels keep the folder they were started in."""
@@ -217,6 +234,8 @@ class Sessions:
 
     def _visible(self, session: Session) -> bool:
         """A session whose kernel is just being asked for is not there yet."""
+        if not session.path:
+            return False
         return session.id not in self._beginning or session.kernel_id in self._supervisor.kernels
 
     def _known(self, kernel_id: str) -> str:
@@ -249,6 +268,56 @@ class Sessions:
         env = kernel_environment(os.environ, absolute)
         return (await self._supervisor.start_kernel(kernel_name, cwd=str(cwd), env=env, kernel_id=kernel_id)).kernel_id
 
+    async def _start_next(self, session: Session, path: str, kernel_name: str) -> str:
+        """Start the kernel that takes the place of a session's. Written down before, as in :meth:`_begin`."""
+        chosen = str(uuid.uuid4())
+        with self._changing() as sessions:
+            sessions[session.id] = msgspec.structs.replace(session, next_kernel_id=chosen)
+        try:
+            return await self._start(path, kernel_name, chosen)
+        except (NotFound, KernelFailed):
+            with self._changing() as sessions:
+                if session.id in sessions:
+                    sessions[session.id] = msgspec.structs.replace(sessions[session.id], next_kernel_id="")
+            raise
+
+    async def _leave(self, session: Session) -> None:
+        """Shut down the kernel that the session had, unless another uses it, and forget it; also a session that was ended."""
+        if not session.old_kernel_id:
+            return
+        await self._release(session.old_kernel_id)
+        with self._changing() as sessions:
+            now = sessions.get(session.id)
+            if now is not None and not now.path:
+                del sessions[session.id]
+            elif now is not None and now.old_kernel_id == session.old_kernel_id:
+                sessions[session.id] = msgspec.structs.replace(now, old_kernel_id="")
+
+    async def _go_on(self, session_id: str) -> None:
+        """Finish what a server that was killed had begun: the change to another kernel, or the end of a session."""
+        with self._at_work(session_id), contextlib.suppress(SupervisorUnavailable):
+            session = self._load().get(session_id)
+            if session is None:
+                return
+            following = self._supervisor.kernels.get(session.next_kernel_id)
+            if following is not None and following.state != "dead":
+                log.info("%s: the change to another kernel, which was cut short, is finished.", session.path)
+                old = session.kernel_id
+                session = msgspec.structs.replace(session, kernel_id=session.next_kernel_id, next_kernel_id="", old_kernel_id=old)
+                self._put(session)
+            elif following is not None:
+                await self._release(session.next_kernel_id)
+            await self._leave(session)
+
+    @contextlib.contextmanager
+    def _at_work(self, session_id: str) -> Generator[None]:
+        """Somebody changes that session, and finishes it himself."""
+        self._underway.add(session_id)
+        try:
+            yield
+        finally:
+            self._underway.discard(session_id)
+
     async def _release(self, kernel_id: str) -> None:
         if any(session.kernel_id == kernel_id for session in self._load().values()):
             return
@@ -274,13 +343,22 @@ class Sessions:
         gone = [
             session
             for session in self._load().values()
-            if session.kernel_id not in self._supervisor.kernels and session.id not in self._beginning
+            if session.path
+            and session.kernel_id not in self._supervisor.kernels
+            and session.next_kernel_id not in self._supervisor.kernels
+            and session.id not in self._beginning | self._underway
         ]
         if gone:
             with self._changing() as sessions:
                 for session in gone:
                     sessions.pop(session.id, None)
         self._tell({session.path for session in gone})
+        for session in self._load().values():
+            unfinished = session.old_kernel_id or session.next_kernel_id in self._supervisor.kernels
+            if unfinished and session.id not in self._underway:
+                task = asyncio.get_running_loop().create_task(self._go_on(session.id), name=f"session {session.id}")
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
 
     def _tell(self, paths: set[str]) -> None:
         for path in paths:
