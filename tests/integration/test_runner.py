@@ -18,6 +18,7 @@ from homeport.core.output_buffer import STREAM_KEY
 from homeport.documents.blobs import BLOB
 from homeport.documents.limits import Limits
 from homeport.errors import NotFound
+from homeport.protocol.supervisor import Truncated
 
 
 @pytest_asyncio.fixture(autouse=True)
@@ -253,6 +254,35 @@ async def test_a_long_stream_is_kept_whole_and_goes_with_the_next_run() -> None:
         assert await desk.done("w", "a") == ["ok", "ok"]
         await sealed(desk, "a")
         assert await desk.log.chunks(key) == b""
+
+
+@pytest.mark.expect_log("The whole text of an output stays in the log for now")
+async def test_a_defect_in_sealing_is_told_and_nobody_elses_trouble(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = "for n in range(20_000): print(n)"
+    async with Desk(code("a", source), code("b", source)) as desk:
+        put = desk.blobs.put
+
+        def broken(*arguments: Any) -> Any:
+            monkeypatch.setattr(desk.blobs, "put", put)
+            raise ZeroDivisionError
+
+        monkeypatch.setattr(desk.blobs, "put", broken)
+        assert await desk.done("a", "b") == ["ok", "ok"]
+        await sealed(desk, "b")
+        assert "key" in desk.outputs("a")[0][STREAM_KEY]
+        await desk.runner.close()
+
+
+async def test_a_closed_notebook_looks_for_nothing_that_is_missing() -> None:
+    async with Desk(code("a", "import time\ntime.sleep(600)")) as desk:
+        desk.run("a")
+        await desk.until(lambda: desk.cell("a")["execution_state"] == "running")
+        desk.runner._on_gap(Truncated(1, 2, "a test"))  # pyright: ignore[reportPrivateUsage]
+        timer = desk.runner._gap  # pyright: ignore[reportPrivateUsage]
+        assert timer is not None
+        assert not timer.cancelled()
+        await desk.runner.close()
+        assert timer.cancelled()
 
 
 async def test_a_thread_that_prints_after_a_long_stream() -> None:

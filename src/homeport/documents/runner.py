@@ -118,6 +118,7 @@ class Runner:
         self._introduced: set[Target] = {(row.kernel_id, row.generation) for row in history.cursors}
         self._wake = asyncio.Event()
         self._driver: asyncio.Task[None] | None = None
+        self._gap: asyncio.TimerHandle | None = None
         self._held = 0
         self._resend = self._queue.running
         self._restart = self._queue.after
@@ -146,6 +147,8 @@ class Runner:
         """Write what has come, and stop reading. The kernel and the queue stay, for the next time the document is opened."""
         self._held += 1
         self._reader.stop()
+        if self._gap is not None:
+            self._gap.cancel()
         if self._driver is not None:
             self._driver.cancel()
             await asyncio.gather(self._driver, return_exceptions=True)
@@ -559,7 +562,12 @@ class Runner:
             return
         run.add_note(_missing(item))
         self._runs.touch(run)
-        asyncio.get_running_loop().call_later(_GAP, self._after_gap, run)
+        self._look_again(run)
+
+    def _look_again(self, run: CellRun) -> None:
+        if self._gap is not None:
+            self._gap.cancel()
+        self._gap = asyncio.get_running_loop().call_later(_GAP, self._after_gap, run)
 
     def _after_gap(self, run: CellRun) -> None:
         """The end of a run may have been among what is missing: when the kernel idles and says no more, it was."""
@@ -571,7 +579,7 @@ class Runner:
             self._do(queue.Replied(run.run.msg_id, "unknown", False, time.time()))
             self._handle(queue.Idle(run.run.msg_id, time.time()))
         else:
-            asyncio.get_running_loop().call_later(_GAP, self._after_gap, run)
+            self._look_again(run)
 
     def _on_ended(self, target: Target, ended: Ended) -> None:
         """A generation of the kernel is over and its journal is read, or it is nowhere to be found."""

@@ -59,10 +59,16 @@ class Sealer:
         while self._waiting:
             cell_id = next(iter(self._waiting))
             del self._waiting[cell_id]
-            if self._room.run_state(cell_id) != "running":
-                for key in stream_keys(self._room.find_cell(cell_id)):
-                    if await seal(self._room, self._blobs, cell_id, key):
-                        self._sealed(cell_id, key)
+            try:
+                await self._seal_cell(cell_id)
+            except Exception:  # the text is in the log, whatever it is; the next cells, and the end of the document, are not to suffer
+                log.exception("The whole text of an output stays in the log for now.")
+
+    async def _seal_cell(self, cell_id: str) -> None:
+        if self._room.run_state(cell_id) != "running":
+            for key in stream_keys(self._room.find_cell(cell_id)):
+                if await seal(self._room, self._blobs, cell_id, key):
+                    self._sealed(cell_id, key)
 
 
 def stream_keys(cell: YCell | None) -> list[str]:
