@@ -18,4 +18,5 @@ pytest_plugins = [
     "harness.installed",
     "harness.proxies",
     "harness.docker",
+    "harness.machine",
 ]

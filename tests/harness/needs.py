@@ -72,6 +72,15 @@ NEEDS: dict[str, Need] = {
         "needs root, and a Docker to start: apt install docker.io mmdebstrap tini",
         ci=True,
     ),
+    "systemd": Need(
+        lambda: (
+            os.geteuid() == 0
+            and all(map(program, ("systemd-nspawn", "nsenter", "dbus-daemon")))
+            and any(Path("/usr/lib").glob("*/security/pam_systemd.so"))
+        ),
+        "needs root, and systemd to boot in a container: apt install systemd systemd-container dbus dbus-user-session libpam-systemd",
+        ci=True,
+    ),
     "real-notebooks": Need(
         lambda: bool(os.environ.get("HOMEPORT_NOTEBOOKS")), "HOMEPORT_NOTEBOOKS names no folder of real notebooks", ci=False
     ),

@@ -262,7 +262,7 @@ def _uninstall(*, kernels: bool) -> int:
     if count and not kernels and alone:
         kernels = _agreed(f"{in_words(count)} still running. Shut down? [y/N] ")
     if count and not kernels:
-        print(f"{in_words(count)} run on; 'homeport kernels' lists them, 'homeport kernels stop --all' ends them.")
+        print(f"{in_words(count)} still running; 'homeport kernels' lists them, 'homeport kernels stop --all' ends them.")
     elif count:
         ended = asyncio.run(shut_all_down(folders) if alone or server is None else shut_kernels_down(folders, server, every=False))
         print(f"Shut down {in_words(ended)}.")

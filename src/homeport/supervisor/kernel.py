@@ -101,6 +101,10 @@ class Body(Protocol):
         """It has begun to answer, and is where it will stay."""
         ...
 
+    def tick(self) -> None:
+        """Every second or so."""
+        ...
+
     def close(self) -> None:
         """Stop watching."""
         ...
@@ -113,7 +117,7 @@ class LocalBody:
         self.pid: int | None = pid
         self._pid = pid
         self._child = child
-        self._kills = MemoryKills(pid)
+        self._kills = MemoryKills.of(pid)
         self._watch: ProcessWatch | None = None
 
     def watch(self, ended: Callable[[str], None]) -> None:
@@ -128,7 +132,10 @@ class LocalBody:
 
     def settled(self) -> None:
         # What starts a kernel (systemd-run, a wrapper script) may have moved it to a control group of its own.
-        self._kills = MemoryKills(self._pid)
+        self._kills = MemoryKills.of(self._pid)
+
+    def tick(self) -> None:
+        self._kills.look()
 
     def close(self) -> None:
         if self._watch is not None:
@@ -156,6 +163,9 @@ class ForeignBody:
             await self._kernel.signal(number)
 
     def settled(self) -> None:
+        pass
+
+    def tick(self) -> None:
         pass
 
     def close(self) -> None:
@@ -339,6 +349,8 @@ class Kernel:
         current = self._current
         current.tick(quiet=time.time() - current.last_activity > QUIET)
         _shorten(self._output(self._saved.generation))
+        if self._body is not None:
+            self._body.tick()
 
     async def _begin(self) -> Generation:
         saved = self._saved

@@ -145,26 +145,50 @@ def describe(status: int | None, *, out_of_memory: bool) -> str:
 class MemoryKills:
     """Counts the out-of-memory kills in the control group of a process (Linux; elsewhere nothing is ever counted).
 
-    The count is the kernel's own: ``oom_kill`` in ``memory.events`` (cgroup v2) or ``memory.oom_control`` (v1).
+    The count is the kernel's own: ``oom_kill`` in ``memory.events`` (cgroup v2) or ``memory.oom_control`` (v1). A group that had the
+    process alone is removed by systemd as soon as that is dead, and its count with it; cgroup v2 counts in the group above as well, and
+    there it stays.
+
+    Args:
+        file: the count's; None: there is nothing to count.
     """
 
-    def __init__(self, pid: int) -> None:
-        self._file = _memory_events(pid)
-        self._before = self._count()
+    def __init__(self, file: Path | None) -> None:
+        self._file = file
+        self._above = file.parent.parent / file.name if file is not None and file.name == "memory.events" else None
+        self._before = _oom_kills(self._file) or 0
+        self._before_above = _oom_kills(self._above)
+
+    @classmethod
+    def of(cls, pid: int) -> MemoryKills:
+        """Of the group that the process is in now."""
+        return cls(_memory_events(pid))
+
+    def look(self) -> None:
+        """To be called now and then while the process lives: kills of others in the group above are then not taken for its own."""
+        above = _oom_kills(self._above)
+        # In this order: a kill of our own is counted here before it is counted above.
+        if not self.happened():
+            self._before_above = above
 
     def happened(self) -> bool:
-        """Whether there was one since this object was made."""
-        return self._count() > self._before
+        """Whether there was one since this object was made; of a group that is gone, since :meth:`look`."""
+        own = _oom_kills(self._file)
+        if own is not None:
+            return own > self._before
+        above = _oom_kills(self._above)
+        return above is not None and self._before_above is not None and above > self._before_above
 
-    def _count(self) -> int:
-        if self._file is None:
-            return 0
-        with contextlib.suppress(OSError, ValueError):
-            for line in self._file.read_text().splitlines():
-                name, _, value = line.partition(" ")
-                if name == "oom_kill":
-                    return int(value)
-        return 0
+
+def _oom_kills(file: Path | None) -> int | None:
+    if file is None:
+        return None
+    with contextlib.suppress(OSError, ValueError):
+        for line in file.read_text().splitlines():
+            name, _, value = line.partition(" ")
+            if name == "oom_kill":
+                return int(value)
+    return None
 
 
 def _memory_events(pid: int) -> Path | None:
