@@ -37,7 +37,7 @@ print("children:", subprocess.run(["sh", "-c", "exit 3"]).returncode)
 """
 STUBBORN = """
 import time
-print("works", flush=True)
+print("wor" + "ks", flush=True)
 while True:
     try:
         time.sleep(0.1)
@@ -93,7 +93,9 @@ def run_server(run_container: RunContainer) -> Callable[..., tuple[Container, Fr
 
     def run(name: str, folder: Path, *options: str, init: str = "nothing") -> tuple[Container, Front]:
         command = the_command(name)
-        if name == "homeport" and init != "tini":
+        if init == "tini":
+            command = ("--", *command)
+        elif name == "homeport":
             assert command == ("homeport", "--public")
             command = ()  # the image's own
         variables = (f"--env=HOMEPORT_PASSWORD_HASH={hash_password(PASSWORD)}",) if name == "homeport" else ()

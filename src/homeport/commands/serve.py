@@ -304,13 +304,14 @@ class _Ending:
         supervisor = self._built.supervisor
         try:
             async with asyncio.timeout(_KERNELS_TIMEOUT):
-                await shut_down(supervisor, self._own_kernels())
+                if self._container:  # nothing is left in the container that could use the supervisor
+                    await supervisor.shutdown_supervisor(kernels=True)
+                else:
+                    await shut_down(supervisor, self._own_kernels())
+        except SupervisorUnavailable:
+            pass  # then it has no kernels either
         except TimeoutError:
             log.warning("Some kernels did not stop within %s s.", _KERNELS_TIMEOUT)
-        if self._container:  # nothing is left in the container that could use it
-            with contextlib.suppress(SupervisorUnavailable, TimeoutError):
-                async with asyncio.timeout(_KERNELS_TIMEOUT):
-                    await supervisor.shutdown_supervisor(kernels=True)
 
     def _own_kernels(self) -> list[KernelInfo]:
         from homeport.commands.running import running_servers
