@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 import os
 import re
+import socket
+import ssl
+import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import pexpect
 import pytest
 from playwright.async_api import Page, expect
 
@@ -18,6 +22,7 @@ from harness.installed import ROOT
 from harness.needs import program
 from harness.notebook_page import NotebookPage
 from harness.proxies import Front
+from harness.server import free_port
 from homeport.auth.passwords import hash_password
 
 pytestmark = [pytest.mark.needs("docker", "chromium", "git", "clone"), pytest.mark.timeout(900)]
@@ -171,3 +176,71 @@ async def test_a_kernel_that_runs_out_of_memory(
 def test_a_public_server_without_a_password_says_what_to_do(docker: Docker, image: str) -> None:
     said = docker.run("run", "--rm", image, ok=False)
     assert "A public server needs a password, and there is no terminal to ask for one." in said
+
+
+def as_the_guide_has_it(docker: Docker, folder: Path, port: int) -> tuple[list[str], dict[str, str]]:
+    """The guide's commands, to be typed into a shell, and the environment for it.
+
+    This test's own are the port of the machine, and the network, since the daemon has no default one.
+    """
+    blocks = re.findall(r"^```sh\n(.*?)^```", GUIDE, re.MULTILINE | re.DOTALL)
+    commands = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+    folder.mkdir()
+    real = program("docker")
+    (folder / "docker").write_text(
+        f'#!/bin/sh\n[ "$1" = run ] || exec {real} "$@"\nshift\nexec {real} run --network={docker.network} "$@"\n',
+    )
+    (folder / "docker").chmod(0o755)
+    environment = {**os.environ, **docker.environment, "HOME": os.environ["HOME"], "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"}
+    return [command.replace("-p 8888:8888", f"-p 127.0.0.1:{port}:8888") for command in commands], environment
+
+
+async def test_the_guide_word_for_word(docker: Docker, image: str, open_page: OpenPage, home: Path, tmp_path: Path) -> None:
+    port = free_port()
+    (build, password, run, logs), environment = as_the_guide_has_it(docker, tmp_path / "bin", port)
+    assert build == "docker build -t homeport --build-arg USER_ID=$(id -u) ."  # with the user of the tests: the fixture
+    work = work_folder(home / "work", a=("print(6 * 7)",))
+
+    def shell(command: str) -> str:
+        done = subprocess.run(["sh", "-c", command], env=environment, capture_output=True, text=True, check=False, timeout=60)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    asking = pexpect.spawn("sh", ["-c", password], env=environment, encoding="utf-8", timeout=60)
+    for prompt in ("Enter password: ", "Verify password: "):
+        asking.expect_exact(prompt)
+        asking.waitnoecho()
+        asking.sendline(PASSWORD)
+    asking.expect_exact("Wrote hashed password to /home/homeport/.jupyter/jupyter_notebook_config.json")
+    asking.expect(pexpect.EOF)
+
+    page: Page | None = None
+    fingerprints: set[str] = set()
+    try:
+        for _ in range(2):  # the second container is a new one, and goes on where the first was
+            container = Container(docker, shell(run).strip())
+            container.said("Stopping the container")
+            printed = shell(logs)
+            assert "    https://machine.example.org:8888/   (with your password)" in printed
+            fingerprints |= set(re.findall(r"(?:[0-9A-F]{2}:){31}[0-9A-F]{2}", printed))
+            trusting = ssl.create_default_context(cadata=shell("docker exec homeport homeport cert --print"))
+            with socket.create_connection(("127.0.0.1", port)) as link, trusting.wrap_socket(link, server_hostname="machine.example.org"):
+                pass
+            context = page.context if page is not None else None
+            page = await open_page(Front(f"https://127.0.0.1:{port}/", "", work), "notebooks/a.ipynb", login=False, context=context)
+            if context is None:
+                await log_in(page)
+            notebook = await NotebookPage(page).loaded()
+            await notebook.run_all()
+            await expect(notebook.cell(0)).to_contain_text("42")
+            await notebook.finished()
+            assert re.fullmatch(r"https://machine\.example\.org:8888/\S*  ::  /notebooks\n", shell("docker exec homeport homeport list"))
+            assert "a.ipynb" in shell("docker exec homeport homeport kernels")
+            await page.close()
+            assert container.stop() < 3
+            shell("docker rm homeport")
+    finally:
+        docker.run("rm", "--force", "homeport", ok=False)
+        docker.run("volume", "rm", "homeport-state", ok=False)
+    assert len(fingerprints) == 1
+    assert notebooks.stream_text(notebooks.read(work / "a.ipynb")["cells"][0]) == "42\n"

@@ -40,11 +40,12 @@ def machine_names(given: Sequence[str]) -> list[str]:
     """Names and addresses for a certificate, the main one first.
 
     Args:
-        given: what somebody said that others call this machine.
+        given: what somebody said that others call this machine; then nothing is guessed: a container's own name and address change
+            with every container, and a certificate for them would change too.
     """
     host = socket.gethostname()
-    names = [*given, *([host] if _is_name(host) else []), *outside_addresses(), *_LOOPBACK]
-    return list(dict.fromkeys(names))
+    guessed = () if given else (*([host] if _is_name(host) else []), *outside_addresses())
+    return list(dict.fromkeys((*given, *guessed, *_LOOPBACK)))
 
 
 def _is_name(host: str) -> bool:
