@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import socket
+import stat
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -89,6 +92,12 @@ async def test_strange_paths(server: Server, tmp_path: Path) -> None:
     (server.root / "broken.ipynb").symlink_to("nothing.ipynb")
     (server.root / "folder.ipynb").mkdir()
     os.mkfifo(server.root / "pipe.ipynb")
+    (server.root / "dir.out").symlink_to(tmp_path)
+    (server.root / "in.ipynb").symlink_to("folder.ipynb")
+    with socket.socket(socket.AF_UNIX) as listener:
+        folder = os.open(server.root, os.O_PATH)
+        listener.bind(f"/proc/self/fd/{folder}/socket.ipynb")  # a socket's path has at most 107 characters
+        os.close(folder)
     before = facts(outside)
     wrong: list[str] = []
     for address, status, words in (
@@ -99,7 +108,8 @@ async def test_strange_paths(server: Server, tmp_path: Path) -> None:
         ("round.ipynb", 404, "circle"),
         ("broken.ipynb", 404, "does not exist"),
         ("nothing.ipynb", 404, "does not exist"),
-        ("pipe.ipynb", 400, "not a regular file"),
+        ("pipe.ipynb", 400, "is a named pipe"),
+        ("socket.ipynb", 400, "is a socket"),
         ("x" * 300 + ".ipynb", 400, "at most 255 bytes"),
     ):
         answer = await rest(server, "GET", f"notebooks/{address}", ok=False, headers={"Accept": "application/json"})
@@ -111,8 +121,29 @@ async def test_strange_paths(server: Server, tmp_path: Path) -> None:
     assert "Open its folder" in page.text
     assert "Download the file" not in page.text
     assert facts(outside) == before
-    names = sorted(entry.name for entry in server.root.iterdir())
-    assert names == ["broken.ipynb", "folder.ipynb", "out.ipynb", "pipe.ipynb", "round.ipynb"]
+    listed = {entry["name"]: entry for entry in (await rest(server, "GET", "api/contents")).json()["content"]}
+    assert sorted(listed) == sorted(entry.name for entry in server.root.iterdir())
+    assert {name: entry.get("broken") for name, entry in listed.items()} == {
+        "broken.ipynb": "Broken link",
+        "dir.out": "Link out of the folder",
+        "folder.ipynb": None,
+        "in.ipynb": None,
+        "out.ipynb": "Link out of the folder",
+        "pipe.ipynb": "Named pipe",
+        "round.ipynb": "Broken link",
+        "socket.ipynb": "Socket",
+    }
+    link = (server.root / "out.ipynb").lstat().st_mtime
+    assert listed["out.ipynb"]["size"] is None
+    told = datetime.fromisoformat(listed["out.ipynb"]["last_modified"]).timestamp()
+    assert told == pytest.approx(link, abs=0.001), "its own time, not its target's"
+    body = {"type": "file", "format": "text", "content": "x"}
+    for name in ("pipe.ipynb", "socket.ipynb", "out.ipynb"):
+        tries = (("PUT", f"api/contents/{name}", body), ("GET", f"files/{name}", None), ("GET", f"api/contents/{name}", None))
+        for method, path, given in tries:
+            answer = await rest(server, method, path, ok=False, json=given)
+            assert answer.status_code in (400, 403), (method, path, answer.text)
+    assert stat.S_ISFIFO((server.root / "pipe.ipynb").lstat().st_mode)
 
 
 @pytest.mark.needs("linux", "unprivileged")

@@ -35,8 +35,8 @@ class ContentsModel(msgspec.Struct):
     mimetype: str | None = None
     hash: str | None = None
     hash_algorithm: str | None = None
-    broken: bool | msgspec.UnsetType = msgspec.UNSET
-    """Not in Jupyter's model: a link that leads nowhere."""
+    broken: str | msgspec.UnsetType = msgspec.UNSET
+    """Not in Jupyter's model: it cannot be opened; what it is (a broken link, a link out of the folder, a socket), for people."""
 
 
 class NewContents(msgspec.Struct):

@@ -15,7 +15,7 @@ Kind: TypeAlias = Literal["directory", "file", "notebook", "broken"]
 
 @dataclass(frozen=True, slots=True)
 class Stat:
-    """One entry. ``broken`` is a link that leads nowhere (or round in a circle), or a name that is not Unicode."""
+    """One entry. ``broken`` is what cannot be opened; :attr:`why` says what it is."""
 
     path: str
     type: Kind
@@ -26,6 +26,8 @@ class Stat:
     created: float
     writable: bool
     hidden: bool
+    why: str = ""
+    """Of a broken entry, for people: a link that leads nowhere, or out of the root; a pipe, socket or device; a name that is no text."""
 
 
 class Store(Protocol):
@@ -40,7 +42,7 @@ class Store(Protocol):
         ...
 
     async def list(self, path: str) -> list[Stat]:
-        """The entries of a folder, in no particular order; broken links are entries, not errors."""
+        """The entries of a folder, in no particular order; what cannot be opened is an entry, not an error."""
         ...
 
     async def read(self, path: str, *, limit: int | None = None) -> tuple[bytes, str]:

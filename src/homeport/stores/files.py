@@ -25,6 +25,7 @@ from homeport.stores.base import Kind, Stat
 _MARGIN = 64 * 1024
 """Bytes that stay free beyond what is written, for the folder and the file system's own needs."""
 _PIECE = 1024 * 1024
+_SPECIAL = ((modes.S_ISFIFO, "Named pipe"), (modes.S_ISSOCK, "Socket"), (modes.S_ISCHR, "Device"), (modes.S_ISBLK, "Device"))
 
 
 class FileStore:
@@ -52,7 +53,7 @@ class FileStore:
         return await asyncio.to_thread(self._stat, paths.parse(path))
 
     async def list(self, path: str) -> list[Stat]:
-        """The entries of a folder: one ``scandir``; no entry is resolved."""
+        """The entries of a folder: one ``scandir``; links are resolved, and nothing is told of what lies outside."""
         return await asyncio.to_thread(self._list, paths.parse(path))
 
     async def read(self, path: str, *, limit: int | None = None) -> tuple[bytes, str]:
@@ -103,7 +104,26 @@ class FileStore:
                 os.stat(folder)
                 raise BadRequest(f"“{path}” is not a folder.", path=path)
             with os.scandir(folder) as entries:
-                return [_entry_stat(path, entry) for entry in entries]
+                return [self._entry_stat(path, entry) for entry in entries]
+
+    def _entry_stat(self, folder: str, entry: os.DirEntry[str]) -> Stat:
+        path = paths.join(folder, entry.name)
+        why = "Broken link"
+        try:
+            if entry.is_symlink():
+                self._contained(os.path.realpath(entry.path), path)
+            path.encode()
+            return _as_stat(path, entry.stat(), os.access(entry.path, os.W_OK))
+        except Forbidden:
+            why = "Link out of the folder"
+        except UnicodeEncodeError:
+            why = "Name is not Unicode"
+        except OSError:
+            pass
+        facts: os.stat_result | None = None
+        with contextlib.suppress(OSError):
+            facts = entry.stat(follow_symlinks=False)
+        return _broken(path, why, facts)
 
     def _read(self, path: str, limit: int | None) -> tuple[bytes, str]:
         with _told(path, "read"), _opened(self.absolute(path), path) as (descriptor, facts):
@@ -129,8 +149,8 @@ class FileStore:
                 raise BadRequest("A file needs a name.")
             target = self.absolute(path)
             old = _facts(target)
-            if old is not None and modes.S_ISDIR(old.st_mode):
-                raise BadRequest(f"“{path}” is a folder.", path=path)
+            if old is not None:
+                regular(old, path)
             if old is not None and not os.access(target, os.W_OK):
                 read_only = os.statvfs(target).f_flag & os.ST_RDONLY
                 raise (
@@ -157,6 +177,7 @@ class FileStore:
         before = _facts(target)
         if before is None:
             raise Conflict(f"“{path}” was deleted or moved by another program.", path=path, gone=True)
+        regular(before, path)
         now = _hash(target)
         after = _facts(target)
         # Between this look and the rename there are microseconds; between the first look and here was a whole hash.
@@ -226,23 +247,19 @@ class FileStore:
         await asyncio.to_thread(copy)
 
 
-def _entry_stat(folder: str, entry: os.DirEntry[str]) -> Stat:
-    path = paths.join(folder, entry.name)
-    try:
-        entry.name.encode()
-        return _as_stat(path, entry.stat(), os.access(entry.path, os.W_OK))
-    except (OSError, UnicodeEncodeError):
-        shown = path.encode("utf-8", "replace").decode()
-        with contextlib.suppress(OSError):
-            facts = entry.stat(follow_symlinks=False)
-            return Stat(shown, "broken", None, facts.st_mtime, facts.st_ctime, False, paths.is_hidden(path))
-        return Stat(shown, "broken", None, 0.0, 0.0, False, paths.is_hidden(path))
-
-
 def _as_stat(path: str, facts: os.stat_result, writable: bool) -> Stat:
+    special = next((what for is_one, what in _SPECIAL if is_one(facts.st_mode)), None)
+    if special is not None:
+        return _broken(path, special, facts)
     kind: Kind = "directory" if modes.S_ISDIR(facts.st_mode) else "notebook" if paths.is_notebook(path) else "file"
     size = None if kind == "directory" else facts.st_size
     return Stat(path, kind, size, facts.st_mtime, facts.st_ctime, writable, paths.is_hidden(path))
+
+
+def _broken(path: str, why: str, facts: os.stat_result | None) -> Stat:
+    shown = path.encode("utf-8", "replace").decode()
+    modified, created = (facts.st_mtime, facts.st_ctime) if facts is not None else (0.0, 0.0)
+    return Stat(shown, "broken", None, modified, created, False, paths.is_hidden(path), why)
 
 
 @contextmanager
@@ -278,23 +295,28 @@ def _facts(path: Path) -> os.stat_result | None:
         return None
 
 
+def regular(facts: os.stat_result, path: str) -> None:
+    """Raises BadRequest for what is no regular file, by its kind."""
+    if not modes.S_ISREG(facts.st_mode):
+        special = next((what.lower() for is_one, what in _SPECIAL if is_one(facts.st_mode)), "folder")
+        raise BadRequest(f"“{path}” is a {special}.", path=path)
+
+
 @contextmanager
 def _opened(real: Path, path: str) -> Generator[tuple[int, os.stat_result]]:
     """A regular file, open for reading. Not blocking at the open: a named pipe would wait for its writer for ever."""
+    regular(os.stat(real), path)  # opening a device may do something
     descriptor = os.open(real, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         facts = os.fstat(descriptor)
-        if modes.S_ISDIR(facts.st_mode):
-            raise BadRequest(f"“{path}” is a folder.", path=path)
-        if not modes.S_ISREG(facts.st_mode):
-            raise BadRequest(f"“{path}” is not a regular file.", path=path)
+        regular(facts, path)
         yield descriptor, facts
     finally:
         os.close(descriptor)
 
 
 def _hash(real: Path) -> str:
-    with open(real, "rb") as file:
+    with open(real, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

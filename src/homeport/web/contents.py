@@ -72,7 +72,7 @@ def model_of(stat: Stat) -> ContentsModel:
         writable=stat.writable,
     )
     if stat.type == "broken":
-        model.broken = True
+        model.broken = stat.why
     elif kind == "file":
         model.mimetype = mimetypes.guess_type(stat.path)[0]
     return model

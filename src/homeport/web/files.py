@@ -10,12 +10,12 @@ import asyncio
 import mimetypes
 import os
 import re
-import stat as modes
 from email.utils import formatdate
 from pathlib import Path
 
 from homeport.core import paths
 from homeport.errors import BadRequest, NotFound
+from homeport.stores.files import regular
 from homeport.web.base import Handler, content_disposition
 from homeport.web.contents import served
 from homeport.web.gate import Kind
@@ -103,14 +103,12 @@ class _BadRange(BadRequest):
 def _open(real: Path, path: str) -> tuple[int, int, float]:
     """A descriptor, the size, and the time of the last change."""
     try:
+        regular(os.stat(real), path)
         # Not blocking: a named pipe would wait for its writer for ever.
         handle = os.open(real, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except (FileNotFoundError, NotADirectoryError):
         raise NotFound(f"“{path}” does not exist.", path=path) from None
     facts = os.fstat(handle)
-    if not modes.S_ISREG(facts.st_mode):
-        os.close(handle)
-        raise BadRequest(f"“{path}” is {'a folder' if modes.S_ISDIR(facts.st_mode) else 'not a regular file'}.", path=path)
     return handle, facts.st_size, facts.st_mtime
 
 

@@ -73,7 +73,7 @@ describe("listFolder", () => {
   it("knows a broken link, which Jupyter's model calls a file", async () => {
     const { rest } = recorder({
       content: [
-        { name: "x", type: "file", broken: true },
+        { name: "x", type: "file", broken: "Broken link" },
         { name: "y", type: "file" },
       ],
     });

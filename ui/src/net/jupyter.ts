@@ -10,8 +10,10 @@ import { type Rest, urlOf } from "./rest";
 export interface Entry {
   name: string;
   path: string;
-  /** "broken": a link that leads nowhere. */
+  /** "broken": it cannot be opened. */
   type: "directory" | "file" | "notebook" | "broken";
+  /** What a broken one is: "Broken link", "Named pipe". */
+  why?: string;
   /** ISO 8601. */
   last_modified: string;
   created: string;
@@ -64,11 +66,13 @@ export function jupyter(rest: Rest) {
   const contents = (path: string) => urlOf("", "api/contents", path);
   return {
     async listFolder(path: string): Promise<Entry[]> {
-      const model = await rest.get<{ content: (Entry & { broken?: boolean })[] | null }>(
+      const model = await rest.get<{ content: (Entry & { broken?: string })[] | null }>(
         `${contents(path)}?type=directory&content=1`,
       );
-      // Jupyter's types know no broken link: the server calls it a file, and says so beside.
-      return (model.content ?? []).map((entry) => (entry.broken ? { ...entry, type: "broken" } : entry));
+      // Jupyter's types know nothing that cannot be opened: the server calls it a file, and says so beside.
+      return (model.content ?? []).map((entry) =>
+        entry.broken ? { ...entry, type: "broken", why: entry.broken } : entry,
+      );
     },
 
     createFolder: (folder: string) => rest.send<Entry>("POST", contents(folder), { type: "directory" }),

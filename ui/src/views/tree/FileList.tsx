@@ -259,13 +259,9 @@ class Row extends Component<RowProps> {
         </span>
         <span role="cell" class="cell-name">
           {entry.type === "broken" ? (
-            <span
-              class="row-name"
-              tabIndex={-1}
-              title="This link leads to something that does not exist or cannot be read."
-            >
+            <span class="row-name" tabIndex={-1} title="This cannot be opened here.">
               {name}
-              <span class="badge badge-warning">Broken link</span>
+              <span class="badge badge-warning">{entry.why}</span>
             </span>
           ) : (
             <a class="row-name" tabIndex={-1} href={href}>
