@@ -9,9 +9,10 @@ receive *or a send* it may stay silent although there is something to read, so w
 Nothing is sent before iopub is open, or what the kernel says about it would be published to nobody: a new or adopted kernel's answers
 would seem lost. It is open with its first message (ipykernel greets each subscriber), or shortly after its handshake.
 
-Replies and input requests are handed on at once. From the sending of a request on, and while a kernel is busy, iopub is read at most
+Replies and input requests are handed on at once. iopub is read 2 ms after a request was sent, then, while the kernel is busy, at most
 every 5 ms, and under a steady flow every 20 ms: that makes batches of what would be single messages. Its reader is off the loop in the
 gap, or the loop would spin. A reply ends the gap, and what came before it on iopub goes before it: nobody waits for the end of a run.
+(Batched with the reply, the first messages would still be on their way to the client when the kernel is done.)
 """
 
 from __future__ import annotations
@@ -30,6 +31,9 @@ from homeport.protocol.jupyter import Header, Parts, Signer, header_of, join, sp
 from homeport.protocol.supervisor import Channel
 
 log = logging.getLogger(__name__)
+
+FIRST_GAP: Final = 0.002
+"""Seconds from the sending of a request to the look at iopub: what a kernel says at once comes in one batch, and before the reply."""
 
 GAP: Final = 0.005
 LONGEST_GAP: Final = 0.02
@@ -89,7 +93,7 @@ class KernelChannels:
 
     Args:
         routing_id: the same for every supervisor that ever connects to this kernel.
-        received: gets each batch of verified messages, all of one channel; its result says whether iopub may be looked at less
+        received: gets each batch of verified messages; its result says whether iopub may be looked at less
             often (the kernel is busy, and nobody waits for an end that is due).
     """
 
@@ -172,9 +176,10 @@ class KernelChannels:
             return
         socket = self._sockets[channel]
         socket.send_multipart(join([], self._signer.sign(parts), parts), zmq.NOBLOCK)
-        self._loop.call_soon(self._ready, channel)
+        if _readable(socket):
+            self._loop.call_soon(self._ready, channel)
         if answered and self._gap is None:
-            self._next_look(0, relaxed=True, more=False)
+            self._begin_gap(FIRST_GAP)
 
     def drain_replies(self) -> None:
         """Hand on every reply and input request that has arrived."""
@@ -213,7 +218,7 @@ class KernelChannels:
         if self._closed:
             return
         if channel != "iopub":
-            if cast(int, self._sockets[channel].get(zmq.EVENTS)) & zmq.POLLIN:
+            if _readable(self._sockets[channel]):
                 self._take_replies(channel)
         elif self._gap is None:
             self._look()
@@ -225,11 +230,12 @@ class KernelChannels:
             self._gap.cancel()
             self._gap = None
             # What belongs to a reply came before it.
-            output, more_output = self._take(self._iopub, "iopub")
-            count = len(output)
-            if output:
-                self._received(output)
-        messages, more = self._take(self._sockets[channel], channel)
+            messages, more_output = self._take(self._iopub, "iopub")
+            count = len(messages)
+        else:
+            messages = []
+        replies, more = self._take(self._sockets[channel], channel)
+        messages += replies
         relaxed = self._received(messages) if messages else False
         if self._closed:
             return
@@ -251,8 +257,7 @@ class KernelChannels:
     def _next_look(self, count: int, *, relaxed: bool, more: bool) -> None:
         """Look at iopub again after a gap, or as soon as something comes. ``count`` messages came this time."""
         if relaxed and not more:
-            self._watch_iopub(False)
-            self._gap = self._loop.call_later(self._next_gap, self._look)
+            self._begin_gap(self._next_gap)
             self._next_gap = min(2 * self._next_gap, LONGEST_GAP) if count >= _FLOW else GAP
             return
         if not relaxed:
@@ -260,6 +265,10 @@ class KernelChannels:
         self._watch_iopub(True)
         if more:
             self._loop.call_soon(self._ready, "iopub")
+
+    def _begin_gap(self, seconds: float) -> None:
+        self._watch_iopub(False)
+        self._gap = self._loop.call_later(seconds, self._look)
 
     def _watch_iopub(self, watched: bool) -> None:
         if watched and not self._watching_iopub:
@@ -290,6 +299,10 @@ class KernelChannels:
         if not self._signer.verify(signature, parts):
             raise ProtocolError("its signature is wrong")
         return Received(channel, header_of(parts[0]), header_of(parts[1]), parts)
+
+
+def _readable(socket: zmq.Socket[bytes]) -> bool:
+    return bool(cast(int, socket.get(zmq.EVENTS)) & zmq.POLLIN)
 
 
 def _receive(socket: zmq.Socket[bytes]) -> list[bytes]:

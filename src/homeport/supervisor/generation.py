@@ -13,6 +13,7 @@ import logging
 import time
 import uuid
 from collections.abc import Callable, Iterable
+from itertools import groupby
 from pathlib import Path
 from typing import Final, Literal, Protocol
 
@@ -59,6 +60,10 @@ class Reader(Protocol):
 
     def wake(self) -> None:
         """There may be more to read."""
+        ...
+
+    def flush(self) -> None:
+        """All have been woken: what was read may go its way."""
         ...
 
 
@@ -148,7 +153,8 @@ class Generation:
                 # Before it is sent: whoever dies in between, it is sent at most once.
                 self._request_file.sent(command.request)
                 self._channels.send(channel, parts, answered=answered)
-        self._request_file.compact(self._requests.open, self._requests.remembered)
+        if self._request_file.long:
+            self._request_file.compact(self._requests.open, self._requests.remembered)
 
     async def probe(self, channel: Channel = "shell") -> None:
         """Wait until the kernel has handled everything that was submitted on ``channel`` before, and said all it had to say about it.
@@ -292,14 +298,19 @@ class Generation:
     # --- messages --------------------------------------------------------------------------------------------------------
 
     def _received(self, batch: list[Received]) -> bool:
-        now = time.monotonic()
         self.last_activity = time.time()
-        if self._counter.adopted and batch[0].channel == "iopub" and self._channels is not None:
+        if self._counter.adopted and self._channels is not None and any(message.channel == "iopub" for message in batch):
             # Whether something is missing is judged at the first message on iopub; replies that have arrived are not missing.
             self._channels.drain_replies()
-        self._note_missed(self._counter.handle(Seen([message.header.msg_id for message in batch], now, batch[0].channel == "iopub")))
+            batch.sort(key=lambda message: message.channel == "iopub")
+        self._count(batch)
         self._append(batch)
         return self._requests.state == "busy" and not self._requests.awaiting_idle
+
+    def _count(self, batch: list[Received]) -> None:
+        now = time.monotonic()
+        for iopub, messages in groupby(batch, lambda message: message.channel == "iopub"):
+            self._note_missed(self._counter.handle(Seen([message.header.msg_id for message in messages], now, iopub)))
 
     def _note_missed(self, missed: Iterable[Missed]) -> None:
         for each in missed:
@@ -318,9 +329,9 @@ class Generation:
             if event is not None:
                 events.append(event)
         self._keep(Append(messages))
+        self._wake()
         for event in events:
             self._follow(event)
-        self._wake()
 
     def _keep(self, event: journals.Event) -> None:
         self._files.carry_out(self._journal, self._journal.handle(event))
@@ -346,8 +357,11 @@ class Generation:
                     raise AssertionError("requests are submitted through submit()")
 
     def _wake(self) -> None:
-        for reader in list(self._readers):
+        readers = list(self._readers)
+        for reader in readers:
             reader.wake()
+        for reader in readers:
+            reader.flush()
 
     def _fetch_running(self) -> None:
         """After the death of a supervisor: bring the requests that it left open up to what its journal holds."""

@@ -192,10 +192,13 @@ class RequestFile:
         """Write down that the request is over; whether that worked."""
         return self._append(frame(_Over(request.msg_id)))
 
+    @property
+    def long(self) -> bool:
+        """Whether most of it is about requests that are forgotten."""
+        return self._size >= 2 * REMEMBERED
+
     def compact(self, open_requests: list[Request], remembered: list[str]) -> None:
-        """Write the file anew when most of it is about requests that are forgotten."""
-        if self._size < 2 * REMEMBERED:
-            return
+        """Write the file anew, without those that are forgotten."""
         running = {request.msg_id: request for request in open_requests}
         new = self._file.with_suffix(".new")
         try:

@@ -74,6 +74,10 @@ class JournalReader:
         if self._over:
             self.close()
 
+    def flush(self) -> None:
+        """Send it now: somebody waits for it."""
+        self._connection.flush()
+
     def credit(self, size: int) -> None:
         """The server has read ``size`` bytes."""
         self._room = min(self._window, self._room + size)
@@ -161,7 +165,7 @@ class Connection(asyncio.Protocol):
 
     def close(self) -> None:
         """Hang up."""
-        self._flush()
+        self.flush()
         if self._transport is not None:
             self._transport.close()
 
@@ -172,15 +176,16 @@ class Connection(asyncio.Protocol):
             if self._flushing is not None:
                 self._flushing.cancel()
             self._urgent = True
-            self._flushing = self._loop.call_soon(self._flush)
+            self._flushing = self._loop.call_soon(self.flush)
 
     def acknowledge(self, data: bytes) -> None:
         """Send a frame with the next one, or a little later."""
         self._out.append(data)
         if self._flushing is None:
-            self._flushing = self._loop.call_later(_ACKNOWLEDGED, self._flush)
+            self._flushing = self._loop.call_later(_ACKNOWLEDGED, self.flush)
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Send what waits for the end of this turn of the loop, or longer."""
         if self._flushing is not None:
             self._flushing.cancel()
             self._flushing, self._urgent = None, False

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import uuid
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, cast
@@ -92,8 +92,16 @@ class KernelSocket(Socket):
 
     # ---- to the kernel ----
 
-    async def receive(self, message: bytes | str) -> None:
-        """Pass a message on."""
+    def on_message(self, message: bytes | str) -> Awaitable[None] | None:
+        """Pass a message on. The next one is read while this one is on its way, unless too many are."""
+        try:
+            posted = self._post(message)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the link ends and the log says why
+            self.fail(error)
+            return None
+        return None if posted is None or self._on_the_way <= _MOST_ON_THE_WAY else _over(posted)
+
+    def _post(self, message: bytes | str) -> asyncio.Future[Reply] | None:
         request = self._decode(message)
         if request.session and request.session != self._session and not self._named:
             # A client without session_id: its replies are those to the session in its headers.
@@ -103,14 +111,12 @@ class KernelSocket(Socket):
             generation = self._info().generation
         except KernelGone:
             self._say_status("dead")
-            return
-        # The next message is read while this one is on its way, unless too many are.
+            return None
         posted = self.parts.supervisor.post(self._kernel_id, generation, cast("Channel", request.channel), request.parts)
         size = len(message)
         self._on_the_way += size
         posted.add_done_callback(partial(self._on_posted, size=size))
-        if self._on_the_way > _MOST_ON_THE_WAY:
-            await asyncio.wait((posted,))
+        return posted
 
     def _on_posted(self, posted: asyncio.Future[Reply], *, size: int) -> None:
         self._on_the_way -= size
@@ -242,3 +248,8 @@ class KernelSocket(Socket):
         content = {"execution_state": state}
         parts = jupyter.make("status", content, session=self._session, msg_id=uuid.uuid4().hex, date=date)
         self.send(self._encode("iopub", parts))
+
+
+async def _over(posted: asyncio.Future[Reply]) -> None:
+    """Wait for its end, whatever that is."""
+    await asyncio.wait((posted,))

@@ -140,13 +140,21 @@ class Socket(WebSocketHandler):
         """Take one frame. An error closes the link with its reason."""
         raise NotImplementedError
 
-    async def on_message(self, message: bytes | str) -> None:
-        """One frame at a time, in order."""
+    def on_message(self, message: bytes | str) -> Awaitable[None] | None:
+        """One frame at a time, in order: the next is read when what is returned is done."""
+        return self._receive(message)
+
+    async def _receive(self, message: bytes | str) -> None:
         try:
             await self.receive(message)
-        except ProtocolError as error:
-            self.close(close_code(error), close_reason(error.message))
         except Exception as error:  # noqa: BLE001 - whatever it is, the link ends and the log says why
+            self.fail(error)
+
+    def fail(self, error: Exception) -> None:
+        """A frame could not be taken: close the link, saying why."""
+        if isinstance(error, ProtocolError):
+            self.close(close_code(error), close_reason(error.message))
+        else:
             self.refuse(error)
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
