@@ -128,3 +128,21 @@ async def test_text_is_found_in_cells_that_are_not_in_the_page(server: Server, o
     await field.press("Enter")
     await expect(page.page.get_by_role("search")).to_contain_text("2 of 8")
     await expect(page.cell(7)).to_be_in_viewport()
+
+
+async def test_a_menu_takes_the_room_there_is_and_scrolls_when_it_has_more(server: Server, open_page: OpenPage) -> None:
+    notebooks.write(server.root / "menu.ipynb", "a")
+    page = await NotebookPage(await open_page(server, "notebooks/menu.ipynb")).loaded()
+    for height in (850, 400):
+        await page.page.set_viewport_size({"width": 1000, "height": height})
+        await page.press("More actions")
+        menu = page.page.get_by_role("menu")
+        rows = menu.get_by_role("menuitem")
+        whole = await menu.evaluate("(menu) => menu.scrollHeight <= menu.clientHeight")
+        room = await menu.evaluate("(menu) => innerHeight - menu.getBoundingClientRect().bottom")
+        assert room >= 0
+        assert whole or room < 20, "it scrolls only where there is no room left"
+        await page.page.keyboard.press("End")
+        await expect(rows.last).to_be_focused()
+        await expect(rows.last).to_be_in_viewport(ratio=1)
+        await page.page.keyboard.press("Escape")

@@ -103,6 +103,7 @@ def test_answers(terminal: int, typed: str, answer: Answer) -> None:
     assert given is answer
     assert "2 kernels are running" in said
     assert "a.ipynb  Python 3, busy" in said
+    assert "(no answer in 10 s: the server goes on) " in said
     assert ("Please answer" in said) == typed.startswith("what")
 
 

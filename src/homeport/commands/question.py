@@ -48,17 +48,17 @@ class Question(Generic[T]):
             self._answer.set_result(self._gone)
 
     async def ask(self, text: str) -> T:
-        """Ask, and wait for the answer."""
+        """Ask, saying what comes of silence, and wait for the answer. ``text`` ends with a space."""
         loop = asyncio.get_running_loop()
         self._answer = loop.create_future()
-        self._write(text)
+        answer, sentence = self._silence
+        self._write(f"{text}(no answer in {QUESTION_TIMEOUT:.0f} s: {sentence.rstrip('.')}) ")
         terminal = sys.stdin.fileno()
         loop.add_reader(terminal, self._on_line, terminal)
         try:
             async with asyncio.timeout(QUESTION_TIMEOUT):
                 return await self._answer
         except TimeoutError:
-            answer, sentence = self._silence
             self._write(f"\nNo answer in {QUESTION_TIMEOUT:.0f} s: {sentence}\n")
             return answer
         finally:

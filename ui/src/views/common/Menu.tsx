@@ -226,15 +226,20 @@ function nextRow(all: HTMLElement[], focused: HTMLElement, key: string): HTMLEle
   );
 }
 
-/** Below the button and aligned with its left edge; where there is no room, above it or with its right edge. */
+/**
+ * Below the button and aligned with its left edge; where there is no room, above it or with its right edge. A menu that fits on
+ * neither side takes the larger one, and scrolls.
+ */
 function place(menu: HTMLElement, anchor: HTMLElement): void {
   const margin = 8;
   const at = anchor.getBoundingClientRect();
   const { offsetWidth: width, offsetHeight: height } = menu;
-  const below = at.bottom + 4;
-  const top = below + height + margin <= innerHeight ? below : Math.max(margin, at.top - height - 4);
+  const below = innerHeight - margin - (at.bottom + 4);
+  const above = at.top - 4 - margin;
+  const under = height <= below || below >= above;
+  menu.style.maxHeight = `${under ? below : above}px`;
+  menu.style.top = `${under ? at.bottom + 4 : at.top - 4 - Math.min(height, above)}px`;
   const fits = at.left + width + margin <= innerWidth;
   const left = Math.max(margin, fits ? at.left : Math.min(at.right, innerWidth - margin) - width);
-  menu.style.top = `${top}px`;
   menu.style.left = `${left}px`;
 }
