@@ -27,8 +27,8 @@ pytestmark = [
 SOCKET = "GET /api/documents/socket"
 NOTICED = 10
 """Seconds within which a page knows that its link is dead."""
-LINES = 1_500
-PAUSES = 5
+LINES = 1_200
+PAUSES = 4
 # The page's clock is the test's.
 NOTE_LOSS = """() => {
     const root = document.documentElement;

@@ -212,3 +212,37 @@ async def kernels(server: Server, count: int) -> list[str]:
             found = [kernel["id"] for kernel in (await rest(server, "GET", "api/kernels")).json()]
             if len(found) == count:
                 return found
+
+
+@pytest.mark.timeout(280)
+async def test_killed_after_one_save_and_before_the_next(
+    make_server: MakeServer, open_document: OpenDocument, record_fault: RecordFault
+) -> None:
+    """What was written just before a kill is known to be ours, also when the next server is killed before it writes."""
+    story = Story("The server is killed after it has replaced the file, and the next one before it does so")
+    server = make_server(options=("--on-stop=keep",))
+    file = server.root / "count.ipynb"
+    notebooks.write(file, "print(n := globals().get('n', 0) + 1)")
+    page = None
+    for point in (f"{STORE}.write:after", f"{STORE}.write:before"):
+        server.prefix = (sys.executable, "-m", "harness.kill_at", point)
+        await server.start()
+        page = page or await open_document(server, "count.ipynb")
+        await page.ran("cell-0")
+        (server.root / ARMED).touch()
+        page.type("cell-0", " ")
+        assert server.process is not None
+        assert await asyncio.wait_for(server.process.wait(), 60) == -signal.SIGKILL, point
+        story.say(f"killed: {point}")
+        (server.root / ARMED).unlink()
+    server.prefix = ()
+    await server.start()
+    assert page is not None
+    await page.ran("cell-0")
+    await page.operate("save")
+    cells = notebooks.read(file)["cells"]
+    disk = Count.of_items([cell["id"] for cell in cells], ["cell-0"])
+    shown = Count.of_items(page.texts(), ["cell-0"])
+    record_fault("the server goes", "killed after a save and before the next one", times=2, disk=disk, page=shown, seconds=story.elapsed)
+    assert disk.whole, "no conflict copy of what nobody else wrote"
+    assert shown.whole

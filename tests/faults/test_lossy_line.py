@@ -46,7 +46,7 @@ async def browser(home: Path, bad_line: BadLine) -> AsyncIterator[Browser]:
         yield browser
 
 
-@pytest.mark.parametrize("moves", [False, True], ids=["lossy", "another-address"])
+@pytest.mark.parametrize("moves", [False, True] if faults.LONG else [True])
 async def test_lossy_line(moves: bool, make_server: MakeServer, bad_line: BadLine, open_page: OpenPage, record_fault: RecordFault) -> None:
     what = "150 ms and 5 % of packets lost" + (", and the browser's address changes" if moves else "")
     story = Story(what)

@@ -121,7 +121,8 @@ class Worker:
         begun = Counter(line.rpartition("_")[2] for line in self._record.read_text().split())
         assert set(begun.values()) <= {1}, f"{self._path.name}: a run was begun twice: {begun.most_common(3)}"
         cells = {cell_id: int(cell_id.rpartition("-")[2]) for run_id, cell_id in runs.items() if begun[run_id]}
-        on_disk = {f"cell-{n}": cell for n, cell in enumerate((await asyncio.to_thread(notebooks.read, self._path))["cells"])}
+        on_disk = {cell["id"]: cell for cell in (await asyncio.to_thread(notebooks.read, self._path))["cells"]}
+        assert list(on_disk) == [f"cell-{number}" for number in range(len(CELLS))], f"{self._path.name} has other cells: {list(on_disk)}"
         await self.page.until(
             lambda: all(_count({"outputs": self.page.outputs(cell_id)}, number).perfect for cell_id, number in cells.items()),
             f"the outputs of {', '.join(cells)} in {self._path.name}: " + repr({c: self.page.outputs(c) for c in cells})[:4000],

@@ -237,6 +237,9 @@ class Documents:
             room.record_saved(Saved(digest, base.encode()))
         else:
             room.loaded(history)
+            if row.saving and digest == row.saving:
+                # The next save writes down what it is about to write in the place of this one.
+                room.record_saved(Saved(digest, base.encode()))
         await room.mirror.remember_all()
         document = self._assemble(path, room, history, lock, base, digest, removed=removed if notebook is None else None)
         if notebook is None and not gone:
