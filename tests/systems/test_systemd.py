@@ -19,6 +19,7 @@ from harness.server import Server, free_port
 
 pytestmark = [pytest.mark.needs("systemd"), pytest.mark.timeout(600)]
 
+GUIDE = Path(__file__).parents[2] / "docs" / "guide" / "systemd.md"
 FOLDER = "50% of $HOME's work"
 UNIT = "homeport.service"
 
@@ -253,3 +254,33 @@ def test_what_keeps_it_from_starting_is_said_and_nothing_is_left(service: Servic
     said = service.homeport(f"service install --port={taken}", check=False)
     assert f"runs on port {taken} already" in said
     assert unit.read_text() == text
+
+
+async def test_the_system_unit_of_the_guide(machine: Machine, installed: Path, open_document: OpenDocument) -> None:
+    port = free_port()
+    [text] = re.findall(r"```ini\n(.*?)```", GUIDE.read_text(), re.DOTALL)
+    for theirs, ours in (("/home/jane/venv/bin/homeport", str(installed / "homeport")), ("8888", str(port))):
+        assert text.count(theirs) == 1
+        text = text.replace(theirs, ours)
+    (machine.files / "etc/systemd/system" / UNIT).write_text(text)
+    folder = machine.home / "work"
+    folder.mkdir()
+    [first, second] = notebooks.write(folder / "a.ipynb", "x = 42", "print('x is', x)")
+    for path in (folder, folder / "a.ipynb"):
+        os.chown(path, UID, UID)
+    machine.root("systemctl", "enable", "--now", "homeport")
+    [facts] = json.loads(machine.login(f"{installed}/homeport list --jsonlist"))
+    page = await open_document(Server(root=folder, home=machine.home, port=port, token=facts["token"]), "a.ipynb")
+    await page.ran(first)
+
+    machine.root("systemctl", "restart", "homeport")
+    await page.ran(second)
+    assert page.text(second) == "x is 42\n"
+    machine.root("systemctl", "kill", "--kill-whom=main", "--signal=KILL", "homeport")
+    machine.until(lambda: machine.root("systemctl", "show", "--property=NRestarts", "--value", "homeport").strip() == "1", "another server")
+    await page.ran(second)
+    assert page.text(second) == "x is 42\n"
+    machine.root("systemctl", "stop", "homeport")
+    log = machine.root("journalctl", "-u", "homeport", "--no-pager", "-o", "cat")
+    assert "The server has ended; 1 kernel runs on" in log
+    assert facts["token"] not in log
