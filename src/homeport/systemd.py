@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import pwd
 import secrets
 import shutil
 import socket
@@ -81,6 +80,8 @@ def runtime_folder(environment: Mapping[str, str]) -> Path | None:
 
 def lingers() -> bool:
     """Whether this user's systemd goes on after the last logout (``loginctl enable-linger``)."""
+    import pwd
+
     with contextlib.suppress(OSError, KeyError):
         return (_LINGERING / pwd.getpwuid(os.getuid()).pw_name).exists()
     return False

@@ -295,7 +295,9 @@ class _Ending:
         if self._kernels.done() and self._kernels.result() is Kernels.SHUT_DOWN:
             await self._shut_kernels_down()
         elif self._notifier is not None:
-            say(kept(len(self._own_kernels())))
+            how = kept(len(self._own_kernels()))
+            say(how)
+            self._notifier.stopping(how)
         built.sessions.close()
         await built.supervisor.close()
         opener_file(built.folders).unlink(missing_ok=True)

@@ -9,6 +9,7 @@ import asyncio
 import getpass
 import os
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -148,14 +149,15 @@ def _start(systemd: UserSystemd, file: Path, text: str) -> None:
     before = file.read_text() if file.exists() else None
     if before is not None and MARK not in before:
         raise Conflict(f"{file} was not written by Homeport. Move it away, and try again.", path=str(file))
+    _write(file, text)
+    began = time.time()
     try:
-        _write(file, text)
         systemd.tell("daemon-reload")
-        systemd.tell("reset-failed") if systemd.unit("ActiveState") == "failed" else None
         systemd.tell("enable", "--quiet", UNIT)
+        systemd.ask("reset-failed", UNIT)  # what was tried before does not count
         systemd.tell("restart", UNIT)
     except HomeportError as error:
-        said = systemd.log()
+        said = systemd.last_words(began)
         if before is None:
             _remove(systemd, file)
             after = "Nothing of it is left; mend that and try again."

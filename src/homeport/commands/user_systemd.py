@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from homeport.errors import HomeportError
 from homeport.systemd import lingers, runtime_folder
 
 LOG_COMMAND = "journalctl --user -u homeport"
+_JOURNAL_PATIENCE = 2.0
 _INSTEAD = "'homeport --daemon' keeps a server in the background without it."
 
 
@@ -62,9 +64,17 @@ class UserSystemd:
         pid = self.unit("MainPID")
         return int(pid) if pid.isdecimal() else 0
 
-    def log(self, lines: int = 15) -> str:
-        """The newest lines of the server's log; empty when there is none, or it may not be read."""
-        return self._run("journalctl", "--user", "--unit", UNIT, f"--lines={lines}", "--output=cat", "--no-pager", "--quiet").stdout.strip()
+    def log(self, lines: int = 15, *, since: float = 0.0) -> str:
+        """The newest lines of the server's log, from the time ``since`` on; empty when there are none, or they may not be read."""
+        words = ("--user", "--unit", UNIT, f"--lines={lines}", f"--since=@{since:.3f}", "--output=cat", "--no-pager", "--quiet")
+        return self._run("journalctl", *words).stdout.strip()
+
+    def last_words(self, since: float) -> str:
+        """What the server said from the time ``since`` on, before it ended. The journal may be a little behind."""
+        deadline = time.monotonic() + _JOURNAL_PATIENCE
+        while "homeport: " not in (said := self.log(since=since)) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        return said
 
     def make_linger(self) -> bool:
         """Let this user's services go on after the last logout, and start with the machine; whether that is so now."""
