@@ -137,7 +137,7 @@ async def test_a_menu_takes_the_room_there_is_and_scrolls_when_it_has_more(serve
         await page.page.set_viewport_size({"width": 1000, "height": height})
         await page.press("More actions")
         menu = page.page.get_by_role("menu")
-        rows = menu.get_by_role("menuitem")
+        rows = menu.locator(".menu-item:enabled")
         whole = await menu.evaluate("(menu) => menu.scrollHeight <= menu.clientHeight")
         room = await menu.evaluate("(menu) => innerHeight - menu.getBoundingClientRect().bottom")
         assert room >= 0
