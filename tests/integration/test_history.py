@@ -60,6 +60,41 @@ async def test_saves_are_kept_compared_and_brought_back(server: Server, open_doc
     assert (missing.status_code, "not kept any more" in missing.json()["message"]) == (404, True)
 
 
+async def test_a_client_that_writes_a_notebook_nobody_has_open_loses_nothing(server: Server) -> None:
+    file = server.root / "a.ipynb"
+    notebooks.write(file, "a = 1")
+    original = file.read_bytes()
+    notebook = notebooks.read(file)
+    for source in ("a = 2", "a = 3"):
+        notebook["cells"][0]["source"] = source
+        await rest(server, "PUT", "api/contents/a.ipynb", json={"type": "notebook", "format": "json", "content": notebook})
+    new, middle, oldest = await versions(server, "a.ipynb")
+    for version, source in ((new, "a = 3"), (middle, "a = 2"), (oldest, "a = 1")):
+        found = (await rest(server, "GET", f"api/history/a.ipynb/versions/{version['id']}")).json()
+        assert [notebooks.joined(cell["source"]) for cell in found["cells"]] == [source]
+    await rest(server, "POST", f"api/contents/a.ipynb/checkpoints/{oldest['id']}")
+    assert file.read_bytes() == original
+    await rest(server, "PUT", "api/contents/new.ipynb", json={"type": "notebook", "format": "json", "content": notebook})
+    assert len(await versions(server, "new.ipynb")) == 1
+
+
+async def test_a_state_of_an_old_format_is_compared(server: Server, open_document: OpenDocument) -> None:
+    file = server.root / "old.ipynb"
+    cells = [{"cell_type": "code", "input": [source], "language": "python", "metadata": {}, "outputs": []} for source in ("a = 1", "b = 2")]
+    file.write_text(json.dumps({"metadata": {"name": ""}, "nbformat": 3, "nbformat_minor": 0, "worksheets": [{"cells": cells}]}))
+    page = await open_document(server, "old.ipynb")
+    page.type(1, "2")
+    page.insert(2, "c = 3")
+    await page.operate("save")
+    oldest = (await versions(server, "old.ipynb"))[-1]["id"]
+    found = (await rest(server, "GET", f"api/history/old.ipynb/versions/{oldest}/diff")).json()
+    assert [(cell["action"], cell.get("before"), cell.get("after")) for cell in found] == [
+        ("same", None, None),
+        ("changed", "b = 2", "b = 22"),
+        ("added", None, "c = 3"),
+    ]
+
+
 async def test_checkpoints_as_jupyter_has_them(server: Server, open_document: OpenDocument) -> None:
     text = server.root / "notes.txt"
     text.write_text("first")

@@ -7,6 +7,7 @@ of files that are renamed and deleted. All that leaves a document open or not is
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import importlib
 import logging
@@ -20,8 +21,8 @@ from typing import TYPE_CHECKING, TypeAlias
 from homeport.core import paths
 from homeport.documents.blob_sweep import sweep
 from homeport.documents.blobs import Blobs, Inline
-from homeport.documents.codec import Notebook
-from homeport.documents.comparing import CellDifference, compare
+from homeport.documents.codec import Notebook, OldFormat
+from homeport.documents.comparing import CellDifference, compare, pieces_without_ids
 from homeport.documents.document import Document, Runs
 from homeport.documents.encoder import Base, Encoder, decode_base, metadata_digests
 from homeport.documents.ids import new_id
@@ -39,6 +40,7 @@ from homeport.documents.worker_main import too_large
 from homeport.errors import HomeportError, InvalidNotebook, NotFound, TooLarge
 from homeport.folders import Folders, private
 from homeport.stores.base import Store
+from homeport.stores.files import pieces_of
 
 if TYPE_CHECKING:
     from homeport.kernels.client import SupervisorClient
@@ -384,6 +386,46 @@ class Documents:
             await document.saver.merge(found)
             await document.saver.save()
 
+    async def write(self, path: str, notebook: bytes | Path) -> None:
+        """Write a notebook for a client: merged when it is open, else into the file, and both states are kept as those of saves are.
+
+        Args:
+            path: the notebook.
+            notebook: as the file is to hold it; or a file, so that a big one does not pass through this process.
+
+        Raises:
+            StoreFailed: it could not be written.
+        """
+        if self.get(path) is not None:
+            # Merged, as a change of the file from outside would be: nobody ever replaces an open document.
+            await self.replace(path, notebook)
+            return
+        with contextlib.suppress(NotFound):
+            await self._keep(path)
+        if isinstance(notebook, bytes):
+            await self._store.write(path, notebook)
+        else:
+            await self._store.write(path, pieces_of(notebook), size=notebook.stat().st_size)
+        await self._keep(path)
+
+    async def _keep(self, path: str) -> None:
+        """Keep the state of a file that is not open."""
+        if not self.limits.history_count:
+            return
+        try:
+            modified = (await self._store.stat(path)).modified
+            content, digest = await self._store.read(path, limit=self.limits.notebook)
+            await asyncio.to_thread(self._keep_content, self._store.absolute(path), content, digest, modified)
+        except NotFound:
+            raise
+        except (OSError, HomeportError) as error:
+            log.info("this state of %s is not kept in its history: %s", path, error)
+
+    def _keep_content(self, file: Path, content: bytes, digest: str, modified: float) -> None:
+        """In a thread."""
+        if not self.history.holds(file, digest):
+            self.history.keep(file, [content], digest, at=modified)
+
     async def restore(self, path: str, version: str) -> None:
         """Make a kept state the notebook's, by cell, in all its pages, and save.
 
@@ -404,7 +446,7 @@ class Documents:
 
         Raises:
             NotFound: the state is not kept any more.
-            InvalidNotebook: it is of an old nbformat, which cannot be compared.
+            InvalidNotebook: it is no notebook.
         """
         document = await self.open(path)
         with document.in_use():
@@ -412,6 +454,9 @@ class Documents:
         before = await asyncio.to_thread(self.history.pieces, self._store.absolute(path), version)
         try:
             return await asyncio.to_thread(compare, before, now)
+        except OldFormat:
+            old = await self._worker.read(await asyncio.to_thread(self.history.read, self._store.absolute(path), version), path)
+            return await asyncio.to_thread(lambda: compare(pieces_without_ids(old), now))
         except ValueError as error:
             raise InvalidNotebook(f"That state of “{path}” cannot be compared cell by cell: {error}.", path=path) from error
 

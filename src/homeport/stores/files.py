@@ -14,7 +14,7 @@ import os
 import secrets
 import shutil
 import stat as modes
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -260,6 +260,13 @@ def _broken(path: str, why: str, facts: os.stat_result | None) -> Stat:
     shown = path.encode("utf-8", "replace").decode()
     modified, created = (facts.st_mtime, facts.st_ctime) if facts is not None else (0.0, 0.0)
     return Stat(shown, "broken", None, modified, created, False, paths.is_hidden(path), why)
+
+
+def pieces_of(file: Path) -> Iterator[bytes]:
+    """The content of ``file``, 1 MiB at a time."""
+    with open(file, "rb") as source:
+        while piece := source.read(1 << 20):
+            yield piece
 
 
 @contextmanager

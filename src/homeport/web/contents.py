@@ -24,6 +24,7 @@ from homeport.core import paths
 from homeport.errors import BadRequest, Conflict, Forbidden, NotFound, TooLarge
 from homeport.protocol.rest import CheckpointModel, ContentsFormat, ContentsModel, NewContents, RenameContents, timestamp
 from homeport.stores.base import Stat
+from homeport.stores.files import pieces_of
 from homeport.stores.welcome import NAME as WELCOME
 from homeport.stores.welcome import welcome_notebook
 from homeport.web import notebook_json
@@ -31,7 +32,7 @@ from homeport.web.base import Handler, read_json
 from homeport.web.gate import Rules
 from homeport.web.notebook_json import Saving
 from homeport.web.parts import Parts
-from homeport.web.uploads import Upload, pieces_of
+from homeport.web.uploads import Upload
 
 T = TypeVar("T")
 
@@ -350,9 +351,8 @@ class Contents(ContentsHandler):
                     await self._store(path, file)
 
     async def _store(self, path: str, data: bytes | Path) -> None:
-        if paths.is_notebook(path) and self.parts.documents.get(path) is not None:
-            # Merged, as a change of the file from outside would be: nobody ever replaces an open document.
-            await self.parts.documents.replace(path, data)
+        if paths.is_notebook(path):
+            await self.parts.documents.write(path, data)
         elif isinstance(data, bytes):
             await self.parts.store.write(path, data)
         else:
@@ -423,7 +423,7 @@ class OneCheckpoint(ContentsHandler):
             await documents.restore(path, checkpoint)
         else:
             content = await asyncio.to_thread(documents.history.read, self.parts.store.absolute(path), checkpoint)
-            await self.parts.store.write(path, content)
+            await (documents if paths.is_notebook(path) else self.parts.store).write(path, content)
         self.set_status(204)
 
     async def delete(self, path: str, checkpoint: str) -> None:

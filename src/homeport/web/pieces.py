@@ -14,7 +14,7 @@ from pathlib import Path
 
 from homeport.errors import BadRequest
 from homeport.folders import private
-from homeport.web.uploads import pieces_of
+from homeport.stores.files import pieces_of
 
 
 class Pieces:

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import os
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 from homeport.folders import private
@@ -38,13 +37,6 @@ class Upload:
             self._handle = -1
         with contextlib.suppress(OSError):
             self.file.unlink()
-
-
-def pieces_of(file: Path) -> Iterator[bytes]:
-    """The content of ``file``, 1 MiB at a time."""
-    with open(file, "rb") as source:
-        while piece := source.read(1 << 20):
-            yield piece
 
 
 def sweep(folder: Path, *, older_than: float, now: float) -> None:
