@@ -9,12 +9,14 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
 
-from harness.desk import Desk
+from harness.desk import Desk, code
 from harness.server import stop_supervisor
+from homeport.kernels.client import Cursor, Ended, Entry, Truncated
 
 LINES = 15_000
 CELLS = [
@@ -65,3 +67,58 @@ async def test_killed_at_random_moments(seed: int) -> None:
         assert desk.text("c3") == "99%"
         assert desk.outputs("c4")[-1]["data"]["text/plain"] == "2"
         assert [desk.cell(f"c{n}")["execution_count"] for n in range(len(CELLS))] == [1, 2, 3, 4, 5]
+
+
+class LateReply:
+    """A cursor that gives the reply to an execute request behind its idle, as kernels now and then do: when it is told to."""
+
+    def __init__(self, cursor: Cursor, held: list[Entry], *, told: bool, after: int) -> None:
+        self._cursor, self._held, self._told = cursor, held, told
+        # A reply that stands before the idle is not read again.
+        self._next: list[Entry | Truncated | Ended] = [entry for entry in held if told and entry.seq <= after]
+        self._idle = False
+        self.idle_read = asyncio.Event()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._cursor, name)
+
+    async def read(self) -> list[Entry | Truncated | Ended]:
+        """As the cursor's own."""
+        if self._idle:
+            self.idle_read.set()
+        items, self._next = self._next, []
+        while not items:
+            for item in await self._cursor.read():
+                if not self._told and isinstance(item, Entry) and item.header.msg_type == "execute_reply":
+                    self._held.append(item)
+                else:
+                    items.append(item)
+                    about_run = isinstance(item, Entry) and item.parent.msg_type == "execute_request"
+                    self._idle = self._idle or (about_run and b'"idle"' in bytes(item.parts[3]))
+        return items
+
+
+async def test_a_server_that_ends_between_idle_and_reply() -> None:
+    held: list[Entry] = []
+    cursors: list[LateReply] = []
+
+    def hold(desk: Desk, *, told: bool) -> None:
+        attach = desk.supervisor.attach
+
+        def attach_late(kernel_id: str, *, generation: int, after: int | None, session: str | None = None) -> Any:
+            cursor = attach(kernel_id, generation=generation, after=after, session=session)
+            cursors.append(LateReply(cursor, held, told=told, after=after or 0))
+            return cursors[-1]
+
+        desk.supervisor.attach = attach_late  # type: ignore[method-assign]
+
+    async with Desk(code("c0", "print('once')"), code("c1", "print('next')")) as desk:
+        hold(desk, told=False)
+        runs = desk.run("c0", "c1")
+        await desk.until(lambda: bool(cursors))
+        await asyncio.wait_for(cursors[-1].idle_read.wait(), 30)
+    later = Desk()
+    hold(later, told=True)
+    async with later as desk:
+        assert await desk.results(runs, 30) == ["ok", "ok"]
+        assert (desk.text("c0"), desk.text("c1")) == ("once\n", "next\n")

@@ -177,6 +177,7 @@ class JournalReader:
             state = execution.content(entry.parts, execution.Status).execution_state
             run.on_status(state, date)
             if state == "idle":
+                self._runs.touch(run)
                 self._handle(queue.Idle(run.run.msg_id, time.time()))
 
     def _on_reply(self, run: CellRun, entry: Entry) -> None:

@@ -48,6 +48,8 @@ class Detail(msgspec.Struct, frozen=True, omit_defaults=True):
     inputs: list[PendingInput] = msgspec.field(default_factory=list[PendingInput])
     reply: tuple[str, bool] | None = None
     """Status and whether a failure is tolerated, once the reply has come."""
+    idle: bool = False
+    """The kernel has said idle after it. That and the reply come in either order, and each but once."""
 
 
 _encode = msgspec.json.Encoder().encode
@@ -71,6 +73,7 @@ class CellRun:
         self.buffer = OutputBuffer(run.run_id, limits)
         self.inputs: dict[str, PendingInput] = {}
         self.reply: tuple[str, bool] | None = None
+        self.idle = False
         self.finished = False
         self._room = room
         self._convert = convert
@@ -87,7 +90,7 @@ class CellRun:
         self.code = known.code
         self.buffer = OutputBuffer.restore(run.run_id, limits, msgspec.json.decode(known.buffer, type=BufferState))
         self.inputs = {pending.request: pending for pending in known.inputs}
-        self.reply = known.reply
+        self.reply, self.idle = known.reply, known.idle
         self.finished = run.state == "finished"
         self._count, self._times = known.count, dict(known.times)
         self._head_dirty = False
@@ -101,9 +104,8 @@ class CellRun:
     @property
     def row(self) -> RunRow:
         """Its row, as of the last write."""
-        detail = Detail(
-            msgspec.Raw(_encode(self.buffer.state)), self.code, self._count, self._times, list(self.inputs.values()), self.reply
-        )
+        buffer, inputs = msgspec.Raw(_encode(self.buffer.state)), list(self.inputs.values())
+        detail = Detail(buffer, self.code, self._count, self._times, inputs, self.reply, self.idle)
         return row_of(self.run, _encode(detail).decode())
 
     # ---- messages -------------------------------------------------------------------------------------------------
@@ -146,6 +148,7 @@ class CellRun:
         """``status`` on iopub: busy or idle."""
         if state == "busy":
             self.code = None
+        self.idle = self.idle or state == "idle"
         if state in ("busy", "idle") and not self.finished:
             self._time(f"iopub.status.{state}", date)
 

@@ -133,7 +133,9 @@ class Runner:
         self._runs.restore(history.runs, {(row.kernel_id, row.generation) for row in history.cursors})
         run = self._running()
         if run is not None and run.reply is not None:
-            self._queue.handle(queue.Replied(run.run.msg_id, *run.reply, now=time.time()))
+            self._do(queue.Replied(run.run.msg_id, *run.reply, now=time.time()))
+        if run is not None and run.idle:
+            self._do(queue.Idle(run.run.msg_id, time.time()))
 
     def start(self) -> None:
         """Go on with what the log holds, and be ready for more."""
