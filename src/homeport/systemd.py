@@ -111,7 +111,15 @@ def scope(name: str, description: str, *, slice_: str = "", environment: Mapping
         return []
     return [
         *([] if environment.get("XDG_RUNTIME_DIR") == str(runtime) else [env, f"XDG_RUNTIME_DIR={runtime}"]),
-        *(command, "--user", "--scope", "--quiet", "--collect", f"--unit={name}-{secrets.token_hex(4)}", f"--description={description}"),
+        *(
+            command,
+            "--user",
+            "--scope",
+            "--quiet",
+            "--collect",
+            f"--unit={name}-{secrets.token_hex(4)}",
+            f"--description={' '.join(description.split())}",
+        ),
         # Delegated: it may divide its group further, and one process that runs out of memory does not stop all that are in it.
         "--property=Delegate=yes",
         *([f"--slice={slice_}"] if slice_ else []),

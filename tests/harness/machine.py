@@ -75,7 +75,8 @@ class Machine:
         ]
         with self._console.open("wb") as console:
             self._process = subprocess.Popen(
-                ["/bin/sh", "-c", f'{join}exec "$@"', "sh", *words],
+                # It ends with us, however we end.
+                ["setpriv", "--pdeathsig=KILL", "/bin/sh", "-c", f'{join}exec "$@"', "sh", *words],
                 env={"PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin", "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": str(int(self._unified))},
                 stdin=subprocess.DEVNULL,
                 stdout=console,

@@ -75,7 +75,7 @@ NEEDS: dict[str, Need] = {
     "systemd": Need(
         lambda: (
             os.geteuid() == 0
-            and all(map(program, ("systemd-nspawn", "nsenter", "dbus-daemon")))
+            and all(map(program, ("systemd-nspawn", "nsenter", "setpriv", "dbus-daemon")))
             and any(Path("/usr/lib").glob("*/security/pam_systemd.so"))
         ),
         "needs root, and systemd to boot in a container: apt install systemd systemd-container dbus dbus-user-session libpam-systemd",

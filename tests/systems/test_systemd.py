@@ -141,6 +141,7 @@ async def test_whatever_ends_the_server_kernels_are_kept(service: Service, open_
     service.machine.root("kill", "-STOP", str(server))
     server = await service.again(server)
     assert "Watchdog timeout" in service.log()
+    assert "Fatal Python error: Aborted" in service.log(), "it says where it hung"
     await still_there("after a hang")
 
     service.machine.root("kill", "-KILL", str(supervisor))
@@ -199,7 +200,7 @@ async def test_a_kernel_that_takes_all_memory_takes_nobody_along(
 async def test_without_lingering_a_logout_ends_it_and_that_is_said_before(service: Service, open_document: OpenDocument) -> None:
     machine = service.machine
     # Without it nobody but an administrator may enable lingering.
-    machine.root("systemctl", "mask", "--now", "polkit.service")
+    machine.root("systemctl", "mask", "polkit.service")
     [first, second] = service.write("a.ipynb", "x = 42", "print('x is', x)")
     with machine.logged_in():
         said = service.install()
