@@ -1,13 +1,14 @@
 """Real proxies in front of a Homeport below /jupyter: Apache as the old guides have it and as one writes it today, nginx, caddy, haproxy.
 
-``start_proxy(server, kind)`` gives a :class:`Front`: the address at which a browser finds the server then. The configurations are what the
-guide has people write (docs/guide/), with this machine's ports and folders around them.
+``start_proxy(server, kind)`` gives a :class:`Front`: the address at which a browser finds the server then. The configurations are read from the
+guide's pages (docs/guide/nginx.md and the others), with the names, ports and certificates of the test in them.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -25,68 +26,21 @@ NAME = "notebooks.example"
 _APACHE_MODULES = "/usr/lib/apache2/modules"
 _MODULES = ("mpm_event", "authz_core", "proxy", "proxy_http", "proxy_wstunnel", "headers", "rewrite", "ssl", "socache_shmcb", "unixd")
 
-# From guides of 2014 to 2020 on "Jupyter behind Apache". The Origin that they set is the server's own.
-_APACHE_GUIDE = """
-<Location /jupyter>
-  ProxyPass http://localhost:{backend}/jupyter
-  ProxyPassReverse http://localhost:{backend}/jupyter
-  RequestHeader set Origin "http://localhost:{backend}"
-</Location>
-<Location /jupyter/api/kernels/>
-  ProxyPass ws://localhost:{backend}/jupyter/api/kernels/
-  ProxyPassReverse ws://localhost:{backend}/jupyter/api/kernels/
-</Location>
-"""
+_GUIDE = Path(__file__).parents[2] / "docs" / "guide"
 
-_APACHE_TODAY = """
-ProxyPreserveHost On
-AllowEncodedSlashes NoDecode
-RequestHeader set X-Forwarded-Proto expr=%{{REQUEST_SCHEME}}
-<Location /jupyter>
-  ProxyPass http://127.0.0.1:{backend}/jupyter nocanon upgrade=websocket
-  ProxyPassReverse http://127.0.0.1:{backend}/jupyter
-</Location>
-"""
 
-_NGINX_LOCATION = """
-    location /jupyter/ {{
-      proxy_pass http://127.0.0.1:{backend};
-      proxy_http_version 1.1;
-      proxy_set_header Host $http_host;
-      proxy_set_header Upgrade $http_upgrade;
-      proxy_set_header Connection $connection_upgrade;
-      proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
-      proxy_set_header X-Forwarded-Proto $scheme;
-      proxy_read_timeout 300s;
-      proxy_buffering off;
-      client_max_body_size 0;
-    }}
-"""
+def recipe(page: str, number: int = 0) -> str:
+    """A configuration as the guide's page of a proxy has it: the code block of that language, by its place."""
+    blocks = re.findall(rf"^```{page}\n(.*?)^```", (_GUIDE / f"{page}.md").read_text(), re.MULTILINE | re.DOTALL)
+    return blocks[number]
 
-_CADDY = """
-http://{name}:{listen} {{
-  bind 127.0.0.1
-  handle /jupyter/* {{
-    reverse_proxy 127.0.0.1:{backend}
-  }}
-}}
-"""
 
-_HAPROXY = """
-defaults
-  mode http
-  timeout connect 5s
-  timeout client 300s
-  timeout server 300s
-  timeout tunnel 1h
-  option forwardfor
-frontend front
-  bind 127.0.0.1:{listen}
-  http-request set-header X-Forwarded-Proto http
-  use_backend homeport if {{ path_beg /jupyter/ }}
-backend homeport
-  server one 127.0.0.1:{backend}
-"""
+def _filled(text: str, *changed: tuple[str, str]) -> str:
+    """A recipe with the names, ports and files of the test in the places where people put theirs."""
+    for old, new in changed:
+        assert old in text, f"the guide's recipe has no {old!r} any more"
+        text = text.replace(old, new)
+    return text
 
 
 @dataclass
@@ -100,7 +54,9 @@ class Front:
 
 def nginx_location(**changed: str | None) -> str:
     """The location of the guide, with some of its directives changed, or taken out (None): to break it on purpose."""
-    lines = _NGINX_LOCATION.splitlines(keepends=True)
+    match = re.search(r"^  location .*?^  \}\n", recipe("nginx"), re.MULTILINE | re.DOTALL)
+    assert match is not None
+    lines = match[0].splitlines(keepends=True)
     for name, value in changed.items():
         kept: list[str] = []
         for line in lines:
@@ -110,7 +66,7 @@ def nginx_location(**changed: str | None) -> str:
                 kept.append(line)
         lines = kept
         if value is not None:
-            lines.insert(2, f"      {value};\n")
+            lines.insert(1, f"      {value};\n")
     return "".join(lines)
 
 
@@ -123,50 +79,61 @@ def certificate(folder: Path) -> tuple[Path, Path]:
     return cert, key
 
 
-def _apache(folder: Path, listen: int, body: str, *, tls: bool) -> list[str]:
+def _apache(folder: Path, listen: int, body: str) -> list[str]:
     modules = [name for name in _MODULES if (Path(_APACHE_MODULES) / f"mod_{name}.so").exists()]
     head = [f"LoadModule {name}_module {_APACHE_MODULES}/mod_{name}.so" for name in modules]
     head += [f"ServerRoot {folder}", f"ServerName {NAME}", f"Listen 127.0.0.1:{listen}", f"PidFile {folder}/httpd.pid"]
     head += [f"Mutex file:{folder} default", f"ErrorLog {folder}/error.log", "LogLevel warn", "User #65534", "Group #65534"]
-    if tls:
-        cert, key = certificate(folder)
-        head += ["SSLEngine on", f"SSLCertificateFile {cert}", f"SSLCertificateKeyFile {key}"]
-    (folder / "httpd.conf").write_text("\n".join(head) + body)
+    (folder / "httpd.conf").write_text("\n".join(head) + "\n" + body)
     return ["apache2", "-f", str(folder / "httpd.conf"), "-DFOREGROUND"]
 
 
-def _nginx(folder: Path, listen: int, location: str, *, tls: bool) -> list[str]:
+def _nginx(folder: Path, servers: str) -> list[str]:
     user = "user root;" if os.geteuid() == 0 else ""
     temporary = " ".join(f"{name}_temp_path {folder}/{name};" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
-    ssl = ""
-    if tls:
-        cert, key = certificate(folder)
-        ssl = f"ssl_certificate {cert}; ssl_certificate_key {key};"
     (folder / "nginx.conf").write_text(
         f"daemon off; {user} worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/error.log warn;\n"
-        f"events {{ worker_connections 256; }}\nhttp {{ access_log off; {temporary}\n"
-        "  map $http_upgrade $connection_upgrade { default upgrade; '' close; }\n"
-        f"  server {{ listen 127.0.0.1:{listen}{' ssl' if tls else ''}; server_name {NAME}; {ssl}\n{location}  }}\n}}\n"
+        f"events {{ worker_connections 256; }}\nhttp {{ access_log off; {temporary}\n{servers}}}\n"
     )
     return ["nginx", "-p", str(folder), "-e", str(folder / "error.log"), "-c", str(folder / "nginx.conf")]
 
 
+def _without(text: str, *words: str) -> str:
+    """A recipe without the lines that begin with one of ``words``."""
+    return "".join(line for line in text.splitlines(keepends=True) if not line.strip().startswith(words))
+
+
 def command_of(kind: str, folder: Path, listen: int, backend: int, location: str | None = None) -> list[str]:
-    """Write the configuration of a proxy into ``folder``; the command that runs it in the foreground."""
-    places = {"listen": listen, "backend": backend, "name": NAME}
-    tls = kind.endswith("-tls")
-    if kind == "apache-guide":
-        return _apache(folder, listen, _APACHE_GUIDE.format(**places), tls=False)
-    if kind in ("apache", "apache-tls"):
-        return _apache(folder, listen, _APACHE_TODAY.format(**places), tls=tls)
-    if kind in ("nginx", "nginx-tls"):
-        return _nginx(folder, listen, (location or _NGINX_LOCATION).format(**places), tls=tls)
-    if kind == "caddy":
-        head = f"{{\n  admin off\n  auto_https off\n  storage file_system {folder}\n}}\n"
-        (folder / "Caddyfile").write_text(head + _CADDY.format(**places))
+    """Write the configuration of a proxy into ``folder``; the command that runs it in the foreground.
+
+    Args:
+        kind: the guide's page, with ``-tls`` for its recipe as it stands, without for plain http; ``apache-guide``: that of older guides.
+    """
+    program_name, _, more = kind.partition("-")
+    cert, key = certificate(folder)
+    at, own = f"127.0.0.1:{listen}", (("127.0.0.1:8888", f"127.0.0.1:{backend}"), ("example.org", NAME))
+    live = "/etc/letsencrypt/live/example.org/"
+    files = ((f"{live}fullchain.pem", str(cert)), (f"{live}privkey.pem", str(key)))
+    text = recipe(program_name, 1 if more == "guide" else 0)
+    if more == "guide":
+        return _apache(folder, listen, _filled(text, ("localhost:8888", f"localhost:{backend}")))
+    if program_name == "apache":
+        text = text if more else text.replace("SSLEngine on", "SSLEngine off")
+        return _apache(folder, listen, _filled(text, *files, *own, ("*:443", f"*:{listen}")))
+    if program_name == "nginx":
+        if location is not None:
+            text = _filled(text, (nginx_location(), location.replace("{backend}", "8888")))
+        text = _filled(text, *files, *own, ("listen 443 ssl;", f"listen {at} ssl;"))
+        return _nginx(folder, text if more else _without(text, "ssl_").replace(f"{at} ssl;", f"{at};"))
+    if program_name == "caddy":
+        site = f"https://{NAME}:{listen} {{\n  tls {cert} {key}" if more else f"http://{NAME}:{listen} {{"
+        text = _filled(text, ("example.org {", f"{site}\n  bind 127.0.0.1"), own[0])
+        (folder / "Caddyfile").write_text(f"{{\n  admin off\n  auto_https off\n  storage file_system {folder}\n}}\n{text}")
         return ["caddy", "run", "--config", str(folder / "Caddyfile"), "--adapter", "caddyfile"]
-    assert kind == "haproxy", kind
-    (folder / "haproxy.cfg").write_text(_HAPROXY.format(**places))
+    assert program_name == "haproxy", kind
+    (folder / "both.pem").write_text(cert.read_text() + key.read_text())
+    bind = f"{at} ssl crt {folder}/both.pem" if more else at
+    (folder / "haproxy.cfg").write_text(_filled(text, (":443 ssl crt /etc/haproxy/example.org.pem", bind), own[0]))
     return ["haproxy", "-db", "-f", str(folder / "haproxy.cfg")]
 
 

@@ -16,6 +16,10 @@ from harness.server import MakeServer, Server
 pytestmark = [pytest.mark.needs("chromium", "proxies"), pytest.mark.timeout(240)]
 
 
+# As the guide's pages have them, as the guides of others had it, and without TLS.
+KINDS = ("apache-tls", "nginx-tls", "caddy-tls", "haproxy-tls", "apache-guide", "apache", "nginx", "caddy", "haproxy")
+
+
 async def behind(make_server: MakeServer) -> Server:
     """A server as guides have it behind a proxy: below /jupyter, for a public name."""
     server = make_server(base_url="/jupyter/", options=(f"--local-hostnames=localhost,{NAME}",))
@@ -31,7 +35,7 @@ async def log_in(page: Page, token: str) -> None:
 
 # What the guide's Apache lets through under /api/kernels/ only is tried elsewhere first.
 @pytest.mark.expect_console(r"WebSocket connection to '\S+/api/documents/socket\?\S+' failed: .* 400")
-@pytest.mark.parametrize("kind", ["apache-guide", "apache", "apache-tls", "nginx", "nginx-tls", "caddy", "haproxy"])
+@pytest.mark.parametrize("kind", KINDS)
 async def test_log_in_and_run_a_cell(kind: str, make_server: MakeServer, start_proxy: StartProxy, open_page: OpenPage) -> None:
     server = await behind(make_server)
     front = await start_proxy(server, kind)
@@ -56,7 +60,7 @@ async def test_log_in_and_run_a_cell(kind: str, make_server: MakeServer, start_p
     assert {cookie["path"] for cookie in cookies} == {"/jupyter/"}
 
 
-@pytest.mark.parametrize("kind", ["apache", "nginx"])
+@pytest.mark.parametrize("kind", ["apache", "nginx", "caddy", "haproxy"])
 async def test_the_prefix_without_its_slash_leads_in(
     kind: str, make_server: MakeServer, start_proxy: StartProxy, open_page: OpenPage
 ) -> None:

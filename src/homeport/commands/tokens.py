@@ -104,7 +104,7 @@ def served_folder(named: str | None, folders: Folders) -> Path:
         if running:
             return Path(running[0])
 
-        from homeport.commands.serve import read_command_line
+        from homeport.commands.command_line import read_command_line
 
         return read_command_line([]).settings.root_dir
     root = read_folder(named)
