@@ -1,7 +1,7 @@
 """Real proxies in front of a Homeport below /jupyter: Apache as the old guides have it and as one writes it today, nginx, caddy, haproxy.
 
-``start_proxy(server, kind)`` gives a :class:`Front`: the address at which a browser finds the server then. The configurations are read from the
-guide's pages (docs/guide/nginx.md and the others), with the names, ports and certificates of the test in them.
+``start_proxy(server, kind)`` gives a :class:`Front`: the address at which a browser finds the server then. The configurations are read from
+the guide's pages (docs/guide/nginx.md and the others), with the names, ports and certificates of the test in them.
 """
 
 from __future__ import annotations

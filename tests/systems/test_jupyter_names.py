@@ -157,3 +157,32 @@ def test_takeover_where_jupyters_own_servers_are_installed(installed: Path, tmp_
             assert facts["homeport"]
     assert takeover("--undo", "-y").returncode == 0
     assert now() == originals
+
+
+@pytest.mark.usefixtures("supervisor_stops")
+def test_a_public_address_without_tls_is_warned_about_here_and_refused_there(installed: Path, tmp_path: Path) -> None:
+    """`jupyter notebook --ip=0.0.0.0 --no-browser` works, and says what it costs; Homeport under its own name does not do it."""
+    with serving(installed, tmp_path, "jupyter", "notebook", "--ip=0.0.0.0", "--no-browser", f"--port={free_port()}") as facts:
+        asked = requests.get(
+            f"http://127.0.0.1:{facts['port']}/api/contents", headers={"Authorization": f"token {facts['token']}"}, timeout=30
+        )
+        assert asked.status_code == 200
+    warned = (tmp_path / "server.log").read_text()
+    assert "jupyter notebook: Warning: listening on 0.0.0.0 without TLS: everybody on the way can read passwords, tokens" in warned
+    assert "--certfile=FILE serves https, --public makes a certificate by itself, and an SSH tunnel needs neither." in warned
+
+    def refused(*arguments: str) -> str:
+        command = ["homeport", f"--port={free_port()}", "--no-browser", *AS_ROOT, *arguments]
+        done = subprocess.run(
+            command, env=environment_with(installed), cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60
+        )
+        assert (done.returncode, done.stdout) == (1, ""), done
+        return done.stderr
+
+    for address, called in (("0.0.0.0", "0.0.0.0"), ("*", "all addresses")):
+        said = refused(f"--ip={address}")
+        assert f"homeport: Listening on {called} without TLS would show passwords, tokens and notebooks to everybody on the way." in said
+        for way in ("--public", "--certfile=FILE --keyfile=FILE", "--trusted-proxies=ADDRESS", "SSH tunnel", "--insecure"):
+            assert way in said
+    open_to_all = refused("--ip=0.0.0.0", "--insecure", "--token=")
+    assert "Listening on 0.0.0.0 without a password or a token would let everybody run programs on this machine." in open_to_all
