@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest_asyncio
+from pycrdt import Array, Map, Text
 
 from harness import notebooks
 from harness.document_client import OpenDocument
@@ -116,6 +117,49 @@ async def test_thirty_megabytes_in_a_page(server: Server, stalls: Stalls, open_d
     second = await open_document(server, "big.ipynb")
     assert second.source(0) == "first = 1"
     await stalls.check("another page opens it")
+
+
+async def test_a_thousand_cells_changed_at_once(server: Server, stalls: Stalls, open_document: OpenDocument) -> None:
+    text = "".join(f"line {line}\n" for line in range(20))
+    output = {"output_type": "stream", "name": "stdout", "text": text}
+    cell: dict[str, Any] = {"cell_type": "code", "metadata": {}, "execution_count": 1, "outputs": [output], "source": "x = 1\nprint(x)"}
+    cells = [{**cell, "id": f"c{number}"} for number in range(1000)]
+    (server.root / "many.ipynb").write_text(json.dumps({"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}))
+    page = await open_document(server, "many.ipynb")
+    await stalls.forget()
+    with page.doc.transaction(origin="test"):
+        for each in page.cells:
+            each["source"].insert(0, "# edited\n")
+    await page.committed()
+    await stalls.check("a thousand cells are edited")
+    with page.doc.transaction(origin="test"):
+        for each in page.cells:
+            each["metadata"]["collapsed"] = True
+    await page.committed()
+    await stalls.check("a thousand cells are collapsed")
+    moved = [Map({**each.to_py(), **_fresh(each)}) for each in list(page.cells)[:500]]
+    with page.doc.transaction(origin="test"):
+        del page.cells[:500]
+        page.cells.extend(moved)
+    await page.committed()
+    await stalls.check("half of them are moved")
+    assert [page.text(place) for place in (0, 999)] == [text, text]
+    with page.doc.transaction(origin="test"):
+        for each in page.cells:
+            each["outputs"].clear()
+            each["execution_count"] = None
+    await page.committed()
+    await stalls.check("the outputs of a thousand cells are cleared")
+    await page.operate("save")
+    saved = notebooks.read(server.root / "many.ipynb")["cells"]
+    assert [each["id"] for each in saved] == [f"c{number}" for number in (*range(500, 1000), *range(500))]
+    assert not any(each["outputs"] for each in saved)
+
+
+def _fresh(cell: Map[Any]) -> dict[str, Any]:
+    """New shared types with what those of ``cell`` hold."""
+    outputs = [Map({**output, "text": Text(output["text"])}) for output in cell["outputs"].to_py()]
+    return {"source": Text(str(cell["source"])), "metadata": Map(cell["metadata"].to_py()), "outputs": Array(outputs)}
 
 
 async def test_thirty_megabytes_from_the_log(server: Server, stalls: Stalls, open_document: OpenDocument) -> None:

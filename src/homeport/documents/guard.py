@@ -9,15 +9,16 @@ that move one cell at once both insert it) are collapsed. Looks only at the cell
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import cast
 
 import msgspec
 from pycrdt import Array, Map, Text
 
 from homeport.documents.mirror import RESULTS, Change, Mirror, MirrorCell
-from homeport.documents.schema import YCell, YOutputs, is_cell, new_outputs, read_map
+from homeport.documents.schema import YCell, YOutputs, is_cell, makes_cell, new_outputs, read_map
 from homeport.documents.text_edit import replace_text
 from homeport.protocol.document import JSON
 
@@ -45,43 +46,48 @@ class Guard:
         todo: list[Callable[[Array[object]], None]] = []
         removed = {cell.id: cell for cell in change.removed if cell.id}
         for cell in change.inserted:
-            todo.extend(self._inserted(cell))
-            if cell.id in removed and is_cell(cell.shared):
-                todo.extend(self._moved(cell, removed[cell.id], missed=missed))
+            # Read once: each look at a member costs microseconds, and a page may move a thousand cells.
+            members = dict(cell.shared.items()) if isinstance(cast("object", cell.shared), Map) else {}
+            if not makes_cell(members):
+                todo.append(partial(self._take_out, cell=cell))
+                continue
+            todo.extend(self._inserted(cell, members))
+            if cell.id in removed:
+                todo.extend(self._moved(cell, members, removed[cell.id], missed=missed))
         for cell, names in change.touched.items():
             todo.extend(self._touched(cell, names))
         return todo
 
-    def _inserted(self, cell: MirrorCell) -> list[Callable[[Array[object]], None]]:
-        if not is_cell(cell.shared):
-            return [lambda cells: self._take_out(cells, cell)]
+    def _inserted(self, cell: MirrorCell, members: Mapping[str, object]) -> list[Callable[[Array[object]], None]]:
         todo: list[Callable[[Array[object]], None]] = []
         if self.mirror.count(cell.id) > 1:
             todo.append(lambda cells: self._single(cells, cell))
-        if cell.shared.get("cell_type") == "code":
+        if members["cell_type"] == "code":
             state = self.run_state(cell.id)
-            if cell.shared.get("execution_state") != state:
+            if members.get("execution_state") != state:
                 todo.append(lambda _: cell.shared.__setitem__("execution_state", state))
         return todo
 
-    def _moved(self, cell: MirrorCell, old: MirrorCell, *, missed: bool) -> list[Callable[[Array[object]], None]]:
+    def _moved(
+        self, cell: MirrorCell, members: Mapping[str, object], old: MirrorCell, *, missed: bool
+    ) -> list[Callable[[Array[object]], None]]:
         todo: list[Callable[[Array[object]], None]] = []
-        source, known = cell.shared.get("source"), old.text
+        source, known = members["source"], old.text
         if not missed and known is not None and isinstance(source, Text) and str(source) != known:
             todo.append(lambda _: replace_text(source, known))
-        if old.results is None or cell.shared.get("cell_type") != "code":
+        if old.results is None or members["cell_type"] != "code":
             return todo
         outputs, count, _ = old.results
-        now = cell.shared.get("outputs")
+        now = members["outputs"]
         if outputs and not (isinstance(now, Array) and msgspec.json.decode(str(cast("YOutputs", now))) == msgspec.json.decode(outputs)):
             todo.append(lambda _: _put_back(cell.shared, outputs))
-        if count is not None and cell.shared.get("execution_count") != count:
+        if count is not None and members.get("execution_count") != count:
             todo.append(lambda _: cell.shared.__setitem__("execution_count", count))
         return todo
 
     def _touched(self, cell: MirrorCell, names: set[str]) -> list[Callable[[Array[object]], None]]:
-        if not isinstance(cell.shared.get("source"), Text) or (names & {"id", "cell_type", "metadata"} and not is_cell(cell.shared)):
-            return [lambda cells: self._take_out(cells, cell)]
+        if not _still_cell(cell.shared, names):
+            return [partial(self._take_out, cell=cell)]
         todo: list[Callable[[Array[object]], None]] = []
         if "id" in names and cell.shared.get("id") != cell.id:
             todo.append(lambda _: cell.shared.__setitem__("id", cell.id))
@@ -123,6 +129,14 @@ class Guard:
         if isinstance(metadata, Map):
             cast("Map[object]", metadata)["homeport"] = {"conflict": {"cell": original}}
         self.mirror.renamed(cell, identity)
+
+
+def _still_cell(cell: YCell, names: set[str]) -> bool:
+    """Whether what was a cell is one after these members changed."""
+    if names & {"id", "cell_type"}:
+        return is_cell(cell)
+    kinds = {"source": Text, "metadata": Map}
+    return all(isinstance(cell.get(name), kinds[name]) for name in names & kinds.keys())
 
 
 def _content(cell: YCell) -> dict[str, JSON]:

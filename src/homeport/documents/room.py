@@ -43,6 +43,8 @@ __all__ = ["Room", "YDoc", "new_cell_id"]
 
 YDoc = Doc[Array[object] | Map[object]]
 
+# Cells.
+_REMEMBERED_AT_ONCE = 100
 _COMPACT_ROWS = 1000
 _COMPACT_BYTES = 1024 * 1024
 
@@ -92,11 +94,14 @@ class Room:
         self._rows = 0
         self._bytes = 0
         self._ticking = False
+        self._remembering = False
+        self._closed = False
         self._subscription = doc.observe(self._on_update)
         log.register(document, self.snapshot)
 
     def close(self) -> None:
         """Let go of the document: pages are dropped, nothing is written any more."""
+        self._closed = True
         for peer in list(self.peers):
             peer.close()
         self.ydoc.unobserve(self._subscription)
@@ -279,12 +284,27 @@ class Room:
             self._update = update
             sender.ask()
         change = self._commit(before, sender)
-        repairs = self._guard.repairs(change, missed=missed)
+        # In one transaction: each look would be one of its own otherwise, which costs more than the look.
+        with self.ydoc.transaction(origin="guard"):
+            repairs = self._guard.repairs(change, missed=missed)
         if repairs:
             with self.transaction("guard"):
                 for repair in repairs:
                     repair(self.cells)
+        if self.mirror.stale > _REMEMBERED_AT_ONCE:
+            self._remember_soon()
         return change
+
+    def _remember_soon(self) -> None:
+        """Many cells changed: read them in slices, before the next update needs them all."""
+        if not self._remembering:
+            self._remembering = True
+            asyncio.get_running_loop().call_soon(self._remember)
+
+    def _remember(self) -> None:
+        self._remembering = False
+        if not self._closed and not self.mirror.remember(_REMEMBERED_AT_ONCE):
+            self._remember_soon()
 
     def _lacks_for(self, update: bytes) -> bool:
         """Whether ``update`` begins beyond what the document has."""

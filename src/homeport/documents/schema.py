@@ -154,12 +154,14 @@ def may_fail(metadata: Mapping[str, JSON]) -> bool:
 
 def is_cell(value: object) -> bool:
     """Whether ``value`` is a cell that pages and the saver can work with."""
-    if not isinstance(value, Map):
+    return isinstance(value, Map) and makes_cell(dict(cast("YCell", value).items()))
+
+
+def makes_cell(members: Mapping[str, object]) -> bool:
+    """Whether a map with these members is a cell, see :func:`is_cell`."""
+    kind = members.get("cell_type")
+    if not isinstance(members.get("id"), str) or kind not in ("code", "markdown", "raw"):
         return False
-    cell = cast("YCell", value)
-    kind = cell.get("cell_type")
-    if not isinstance(cell.get("id"), str) or kind not in ("code", "markdown", "raw"):
+    if not isinstance(members.get("source"), Text) or not isinstance(members.get("metadata"), Map):
         return False
-    if not isinstance(cell.get("source"), Text) or not isinstance(cell.get("metadata"), Map):
-        return False
-    return kind != "code" or isinstance(cell.get("outputs"), Array)
+    return kind != "code" or isinstance(members.get("outputs"), Array)
