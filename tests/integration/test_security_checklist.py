@@ -25,7 +25,7 @@ from harness.edge import TOKEN, Edge, cookies_of, header_of, serving
 from homeport.auth.passwords import hash_password
 from homeport.auth.policies import needs
 from homeport.commands.command_line import read_command_line
-from homeport.kernels.sessions import kernel_environment
+from homeport.kernels.environment import kernel_environment
 from homeport.web import server as web_server
 from homeport.web.app import make_app
 from homeport.web.base import Handler

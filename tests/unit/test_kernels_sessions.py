@@ -15,7 +15,8 @@ import pytest
 
 from homeport.errors import NotFound
 from homeport.folders import Folders
-from homeport.kernels.sessions import Sessions, kernel_environment
+from homeport.kernels.environment import kernel_environment
+from homeport.kernels.sessions import Sessions
 
 
 @dataclass

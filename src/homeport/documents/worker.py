@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import os
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from pathlib import Path
@@ -21,6 +22,7 @@ from homeport.documents.ids import new_cell_id
 from homeport.documents.schema import Cell
 from homeport.documents.worker_main import Answer, Begin, Cells, End, Failed, Task, pack, unread
 from homeport.errors import HomeportError, InvalidNotebook, StoreFailed, TooLarge
+from homeport.kernels.environment import without_secrets
 
 _KEPT = 60.0
 """Seconds that an idle worker process stays."""
@@ -109,7 +111,9 @@ class Worker:
             # -P: the current folder holds notebooks and whatever else; none of it is to be imported. A session of its own:
             # Ctrl-C on the terminal is the server's to answer.
             command = (sys.executable, "-P", "-m", "homeport.documents.worker_main")
-            self._process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, start_new_session=True)
+            self._process = await asyncio.create_subprocess_exec(
+                *command, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, env=without_secrets(os.environ), start_new_session=True
+            )
         return self._process
 
     def _rest(self) -> None:

@@ -14,6 +14,7 @@ from typing import Final, cast
 from homeport import __version__
 from homeport.errors import ProtocolError, SupervisorUnavailable
 from homeport.folders import Folders
+from homeport.kernels.environment import without_secrets
 from homeport.protocol import supervisor as wire
 from homeport.protocol.supervisor import VERSIONS, FrameReader, frame
 from homeport.systemd import scope
@@ -139,7 +140,7 @@ async def launch(folders: Folders, *, linger: float) -> None:
 
 async def _run(command: Sequence[str]) -> str:
     """Run it to its end; what it said when it failed, otherwise the empty text."""
-    environment = {name: value for name, value in os.environ.items() if name != "JPY_PARENT_PID"}
+    environment = without_secrets(os.environ)
     root = str(Path(__file__).parents[2])
     if root not in sysconfig.get_paths().values():
         # A source tree that is not installed: the supervisor must find it as we did.

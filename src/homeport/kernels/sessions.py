@@ -26,47 +26,12 @@ import msgspec
 
 from homeport.errors import BadRequest, KernelFailed, KernelGone, NotFound, SupervisorUnavailable
 from homeport.folders import Folders, private
+from homeport.kernels.environment import kernel_environment
 
 if TYPE_CHECKING:
     from homeport.kernels.client import KernelInfo, SupervisorClient
 
 log = logging.getLogger(__name__)
-
-# Ways into this server, and handshakes of the process that started it: a kernel has no use for them.
-_NOT_FOR_KERNELS = frozenset(
-    {
-        "CONFIGPROXY_AUTH_TOKEN",
-        "HOMEPORT_PASSWORD",
-        "HOMEPORT_PASSWORD_FILE",
-        "HOMEPORT_PASSWORD_HASH",
-        "HOMEPORT_TOKEN",
-        "JPY_API_TOKEN",
-        "JPY_COOKIE_NAME",
-        "JPY_PARENT_PID",
-        "JPY_SESSION_NAME",
-        "JUPYTER_TOKEN",
-        "JUPYTER_TOKEN_FILE",
-        "LISTEN_FDNAMES",
-        "LISTEN_FDS",
-        "LISTEN_PID",
-        "NOTIFY_SOCKET",
-        "WATCHDOG_PID",
-        "WATCHDOG_USEC",
-    }
-)
-
-
-def kernel_environment(environ: Mapping[str, str], session_path: Path | None = None) -> dict[str, str]:
-    """The environment that a kernel gets: the server's, without the server's own secrets.
-
-    Args:
-        environ: the server's environment.
-        session_path: absolute path of the notebook, for ``JPY_SESSION_NAME`` (as jupyter_server sets it).
-    """
-    env = {key: value for key, value in environ.items() if key not in _NOT_FOR_KERNELS}
-    if session_path is not None:
-        env["JPY_SESSION_NAME"] = str(session_path)
-    return env
 
 
 class Session(msgspec.Struct, frozen=True, omit_defaults=True):

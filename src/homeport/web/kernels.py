@@ -10,7 +10,8 @@ from urllib.parse import quote
 
 from homeport.core import paths
 from homeport.errors import BadRequest, NotFound, SupervisorUnavailable
-from homeport.kernels.sessions import Session, kernel_environment
+from homeport.kernels.environment import kernel_environment
+from homeport.kernels.sessions import Session
 from homeport.protocol.rest import KernelModel, KernelspecModel, KernelspecsModel, NewKernel, SessionBody, SessionModel, timestamp
 from homeport.web.base import Handler
 from homeport.web.gate import Kind

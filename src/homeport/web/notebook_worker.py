@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import sys
 from asyncio.subprocess import PIPE, Process
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import msgspec
 
 from homeport.errors import BadRequest, HomeportError, InvalidNotebook
+from homeport.kernels.environment import without_secrets
 from homeport.web.notebook_json import Reply, Request, Saving
 
 KEPT = 60.0
@@ -70,7 +72,9 @@ class NotebookWorker:
             self._leave = None
         if self._process is None or self._process.returncode is not None:
             command = (sys.executable, "-P", "-m", "homeport.web.notebook_json")
-            self._process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, start_new_session=True)
+            self._process = await asyncio.create_subprocess_exec(
+                *command, stdin=PIPE, stdout=PIPE, env=without_secrets(os.environ), start_new_session=True
+            )
         return self._process
 
     def _retire(self) -> None:
