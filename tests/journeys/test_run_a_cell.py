@@ -46,6 +46,41 @@ async def test_a_question_of_the_kernel_is_answered_on_the_page(server: Server, 
     await expect(page.cell(0)).to_contain_text("Hello Ada")
 
 
+async def test_the_answer_is_typed_right_after_shift_enter(server: Server, open_page: OpenPage) -> None:
+    path = server.root / "ask.ipynb"
+    notebooks.write(path, "name = input('Who? ')\nprint('Hello', name)", "1 + 1")
+    page = await NotebookPage(await open_page(server, "notebooks/ask.ipynb")).loaded()
+    await page.cell(0).locator(".cell-source").click()
+    await page.page.keyboard.press("Shift+Enter")
+    await expect(page.cell(0).get_by_role("textbox", name="Who?")).to_be_focused(timeout=60_000)
+    # As keys of the notebook these would add and delete cells.
+    await page.page.keyboard.type("abdd")
+    await page.page.keyboard.press("Enter")
+    await expect(page.cell(0)).to_contain_text("Hello abdd")
+    await expect(page.cell(1)).to_be_focused()
+    await page.finished()
+    assert len(notebooks.read(path)["cells"]) == 2
+
+
+async def test_a_question_takes_no_focus_from_whoever_works_and_is_found_again(server: Server, open_page: OpenPage) -> None:
+    notebooks.write(server.root / "ask.ipynb", "name = input('Who? ')", "\n" * 80, "2")
+    page = await NotebookPage(await open_page(server, "notebooks/ask.ipynb")).loaded()
+    await page.cell(0).locator(".cell-source").click()
+    await page.page.keyboard.press("Shift+Enter")
+    await page.cell(2).locator(".cell-source").click()
+    await page.page.keyboard.type("0")
+    answer = page.page.get_by_role("button", name="Answer")
+    await answer.wait_for(timeout=60_000)
+    await expect(page.cell(2).locator(".cm-content")).to_be_focused()
+    await answer.click()
+    field = page.cell(0).get_by_role("textbox", name="Who?")
+    await expect(field).to_be_focused()
+    await expect(field).to_be_in_viewport()
+    await field.press("Enter")
+    await expect(answer).to_have_count(0)
+    await page.finished()
+
+
 async def test_an_error_stops_what_waits_behind_it(server: Server, open_page: OpenPage) -> None:
     path = server.root / "error.ipynb"
     notebooks.write(path, "print('before')", "1 / 0", "print('after')")

@@ -47,6 +47,9 @@ async def test_a_cell_can_be_edited_while_somebody_else_runs_it(server: Server, 
     await expect(runs.cell(0)).to_contain_text("typed meanwhile")
     await types.page.keyboard.press("Shift+Home")
     await expect(runs.cell(0).locator(".remote-selection")).to_have_text("print('typed meanwhile')")
+    # The name is seen for a moment, and then no longer covers what it stands on.
+    await expect(runs.cell(0).locator(".remote-caret-name")).to_have_css("opacity", "1")
+    await expect(runs.cell(0).locator(".remote-caret-name")).to_have_css("opacity", "0")
     (server.root / "go").touch()
     await expect(types.cell(0).locator(".cell-outputs")).to_contain_text("done")
     await expect(types.cell(0).locator(".cm-content")).to_be_focused()

@@ -29,13 +29,17 @@ const redraw = Annotation.define<true>();
 
 class CaretWidget extends WidgetType {
   readonly person: Person;
-  constructor(person: Person) {
+  /** Where it stands: a caret that moves is drawn anew, and so shows its name again. */
+  private readonly at: number;
+  constructor(person: Person, at: number) {
     super();
     this.person = person;
+    this.at = at;
   }
 
   override eq(other: CaretWidget): boolean {
-    return other.person.name === this.person.name && other.person.color === this.person.color;
+    const { name, color } = this.person;
+    return other.at === this.at && other.person.name === name && other.person.color === color;
   }
 
   toDOM(): HTMLElement {
@@ -116,7 +120,7 @@ class RemoteCursors {
       const mark = Decoration.mark({ class: "remote-selection", attributes: { style: `--person: ${person.color}` } });
       marks.push(mark.range(from, to));
     }
-    marks.push(Decoration.widget({ widget: new CaretWidget(person), side: head > anchor ? -1 : 1 }).range(head));
+    marks.push(Decoration.widget({ widget: new CaretWidget(person, head), side: head > anchor ? -1 : 1 }).range(head));
   }
 
   private position(json: unknown): number | null {

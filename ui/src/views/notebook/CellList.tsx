@@ -70,7 +70,9 @@ function useEditedAnchor(page: Page, list: { current: HTMLElement | null }): voi
 function useKeys(page: Page): void {
   useEffect(() => {
     const reader = new KeyReader(SHORTCUTS, IS_MAC);
+    const touched = (): void => page.touched();
     const pressed = (event: KeyboardEvent): void => {
+      touched();
       if (event.defaultPrevented || event.isComposing) return;
       const mode = modeOf(event);
       if (!mode) return;
@@ -86,7 +88,11 @@ function useKeys(page: Page): void {
       if (action !== "pending") act(page, action);
     };
     addEventListener("keydown", pressed, true);
-    return () => removeEventListener("keydown", pressed, true);
+    addEventListener("pointerdown", touched, true);
+    return () => {
+      removeEventListener("keydown", pressed, true);
+      removeEventListener("pointerdown", touched, true);
+    };
   }, [page]);
 }
 

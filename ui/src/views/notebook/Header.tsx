@@ -30,6 +30,7 @@ export function Header({ page }: { page: Page }): JSX.Element {
         </div>
         <span class="head-space" />
         <LinkStatusChip page={page} />
+        <Question page={page} />
         <Queue page={page} />
         <KernelChip page={page} />
         <span class="wide-only">
@@ -146,6 +147,22 @@ function LinkStatusChip({ page }: { page: Page }): JSX.Element {
           </>
         )}
       </span>
+    </button>
+  );
+}
+
+/** A kernel that asks waits for somebody, wherever on the page they are: this leads to the question. */
+function Question({ page }: { page: Page }): JSX.Element | null {
+  const [question] = page.server.inputs.value;
+  if (!question) return null;
+  return (
+    <button
+      type="button"
+      class="chip question-chip"
+      title={`The kernel asks: ${question.prompt || "for input"}`}
+      onClick={() => page.showQuestion(question.cell)}
+    >
+      Answer
     </button>
   );
 }

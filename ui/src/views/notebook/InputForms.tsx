@@ -23,9 +23,11 @@ function InputForm({ page, view, input }: { page: Page; view: CellView; input: I
   const id = useId();
   useEffect(() => {
     page.announce(`The kernel asks: ${input.prompt || "for input"}`);
-    // The focus goes to the question only when it would otherwise be on the cell that asks, or nowhere.
+    // The focus goes to the question when it would otherwise be on the cell that asks, or nowhere; and when nothing was done
+    // on this page since it ran the cell: the answer is typed next, and as keys of the notebook it would change cells.
     const focused = document.activeElement;
-    if (focused === document.body || focused === view.element) field.current?.focus({ preventScroll: true });
+    if (page.untouchedSinceRun(view.id)) page.showQuestion(view.id);
+    else if (focused === document.body || focused === view.element) field.current?.focus({ preventScroll: true });
   }, []);
   return (
     <form
@@ -33,7 +35,8 @@ function InputForm({ page, view, input }: { page: Page; view: CellView; input: I
       onSubmit={(event) => {
         event.preventDefault();
         void page.request("input", { request: input.request, value: field.current?.value ?? "" });
-        view.element?.focus({ preventScroll: true });
+        // Back to where the keys were: after Shift+Enter that is the next cell.
+        (page.activeView ?? view).element?.focus({ preventScroll: true });
       }}
     >
       <label for={id}>{input.prompt || "Input:"}</label>

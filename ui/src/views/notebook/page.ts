@@ -59,6 +59,8 @@ export class Page {
   readonly selected: ReadonlySignal<ReadonlySet<string>> = computed(() =>
     this.range(this.active.value, this.anchor.value),
   );
+  /** The cells that this page ran last, until somebody presses or types something. */
+  private ranLast: ReadonlySet<string> = new Set();
   /** Where the active cell was, for when somebody deletes it. */
   private lastIndex = 0;
 
@@ -167,6 +169,28 @@ export class Page {
     });
   }
 
+  /** Brings what a cell asks with `input()` into the window, with the focus on its field; the active cell stays active. */
+  showQuestion(id: string): void {
+    const view = this.cells.peek().find((each) => each.id === id);
+    if (!view) return;
+    view.shown.value = true;
+    afterDrawing(() => {
+      const form = view.element?.querySelector(".input-form");
+      form?.querySelector("input")?.focus({ preventScroll: true });
+      form?.scrollIntoView({ block: "nearest" });
+    });
+  }
+
+  /** Whether this page ran the cell and nobody has pressed or typed anything here since. */
+  untouchedSinceRun(id: string): boolean {
+    return this.ranLast.has(id);
+  }
+
+  /** Somebody presses or types something on this page. */
+  touched(): void {
+    this.ranLast = new Set();
+  }
+
   /** Brings the cell into the window without touching the focus. */
   reveal(key: string): void {
     this.views.peek().get(key)?.element?.scrollIntoView({ block: "nearest" });
@@ -199,12 +223,10 @@ export class Page {
       else empty.push(cell.id);
     }
     if (empty.length > 0 && !this.readOnly) this.notebook.clearOutputs(empty);
-    if (runs.length > 0)
-      this.ask(
-        "run",
-        runs.map(([, cell]) => cell),
-        { runs, stop_on_error: true },
-      );
+    if (runs.length === 0) return;
+    const ran = runs.map(([, cell]) => cell);
+    this.ranLast = new Set(ran);
+    this.ask("run", ran, { runs, stop_on_error: true });
   }
 
   /** Sends an operation and says so when the server refuses it. */
