@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import time
 from collections import Counter
@@ -139,7 +140,8 @@ class Worker:
 def _count(cell: notebooks.Notebook, number: int) -> Count:
     """Count a cell's lines; besides them it may show its widget, its question, and that its end was not seen."""
     outputs = [output for output in cell["outputs"] if _VIEW not in output.get("data", {}) and output.get("ename") != "ResultUnknown"]
-    text = notebooks.all_text({"outputs": outputs}).replace("Who? Ada\n", "", 1)
+    # A question that nobody heard, since no supervisor was there, is answered without its prompt.
+    text = re.sub(r"(?m)^(Who\? )?Ada\n", "", notebooks.all_text({"outputs": outputs}), count=1)
     count = Count.of(text, 1 if number == _ONE_LINE else LINES)
     if number == _WIDGET_CELL and count.whole:
         views = [output for output in cell["outputs"] if _VIEW in output.get("data", {})]

@@ -214,3 +214,42 @@ async def test_two_servers_launch_one_supervisor(make_server: MakeServer, open_d
     count = Count.of_items(shown, wanted)
     record_fault("the supervisor goes", "SIGKILL, and two servers launch the next one", times=rounds, page=count)
     assert count.whole, "the same kernels, and each run once"
+
+
+async def test_a_question_that_nobody_heard_can_be_answered(server: Server, open_document: OpenDocument, record_fault: RecordFault) -> None:
+    story = Story("a cell asks while no supervisor lives")
+    # It says that it has asked from another thread, a while after it has.
+    source = """\
+import os, threading, time
+print("begun")
+while not os.path.exists("go"): time.sleep(0.01)
+threading.Timer(0.5, lambda: open("done", "w").close()).start()
+print(input("Who? "))
+"""
+    notebooks.write(server.root / "a.ipynb", source, "print('next')")
+    page = await open_document(server, "a.ipynb")
+    await page.run()
+    await page.until(lambda: "begun" in page.text("cell-0"), "the cell")
+    (kernel,) = (await supervisors.kernels()).values()
+    assert kernel.pid is not None
+    async with _NoSupervisor():
+        (server.root / "go").touch()
+        while not (server.root / "done").exists():
+            assert story.elapsed < 60, "the cell does not ask"
+            await asyncio.sleep(0.01)  # the kernel can say it in no other way while nothing listens to it
+    story.say("the next supervisor is there")
+    await page.until(lambda: bool(page.state.get("inputs")), "an offer to answer", seconds=60)
+    (asked,) = page.state["inputs"]
+    assert "not heard" in asked["prompt"]
+    await server.restart()
+    await page.until(lambda: page.links == 2 and bool(page.state.get("inputs")), "the same offer of the next server", seconds=60)
+    await page.operate("input", request=asked["request"], value="Ada")
+    await page.idle(seconds=60)
+    await page.operate("save")
+    cells = notebooks.read(server.root / "a.ipynb")["cells"]
+    disk = Count.of_items([notebooks.stream_text(cell) for cell in cells], ["begun\nAda\nAda\n", "next\n"])
+    shown = Count.of_items([page.text("cell-0"), page.text("cell-1")], ["begun\nAda\nAda\n", "next\n"])
+    fault = "SIGKILL, and a cell asks before the next one is there"
+    record_fault("the supervisor goes", fault, disk=disk, page=shown, seconds=story.elapsed)
+    assert disk.whole
+    assert shown.whole

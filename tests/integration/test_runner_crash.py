@@ -93,8 +93,8 @@ class LateReply:
                     self._held.append(item)
                 else:
                     items.append(item)
-                    about_run = isinstance(item, Entry) and item.parent.msg_type == "execute_request"
-                    self._idle = self._idle or (about_run and b'"idle"' in bytes(item.parts[3]))
+                    if isinstance(item, Entry) and item.parent.msg_type == "execute_request":
+                        self._idle = self._idle or b'"idle"' in bytes(item.parts[3])
         return items
 
 

@@ -29,7 +29,8 @@ _HIDDEN_PASSWORD = "········"
 
 
 class PendingInput(msgspec.Struct, frozen=True):
-    """An ``input()`` that waits for an answer. ``header`` is the request's, for the answer's parent."""
+    """An ``input()`` that waits for an answer. ``header`` is the request's, for the answer's parent; empty for one that nobody heard,
+    and that may not be there."""
 
     request: str
     prompt: str
@@ -50,8 +51,11 @@ class Detail(msgspec.Struct, frozen=True, omit_defaults=True):
     """Status and whether a failure is tolerated, once the reply has come."""
     idle: bool = False
     """The kernel has said idle after it. That and the reply come in either order, and each but once."""
+    gap: bool = False
+    """The last that is known of the run is that something is missing."""
 
 
+_UNHEARD = "If this cell waits for an answer: its question was not heard. "
 _encode = msgspec.json.Encoder().encode
 _detail = msgspec.json.Decoder(Detail).decode
 
@@ -74,6 +78,7 @@ class CellRun:
         self.inputs: dict[str, PendingInput] = {}
         self.reply: tuple[str, bool] | None = None
         self.idle = False
+        self.gap = False
         self.finished = False
         self._room = room
         self._convert = convert
@@ -90,7 +95,7 @@ class CellRun:
         self.code = known.code
         self.buffer = OutputBuffer.restore(run.run_id, limits, msgspec.json.decode(known.buffer, type=BufferState))
         self.inputs = {pending.request: pending for pending in known.inputs}
-        self.reply, self.idle = known.reply, known.idle
+        self.reply, self.idle, self.gap = known.reply, known.idle, known.gap
         self.finished = run.state == "finished"
         self._count, self._times = known.count, dict(known.times)
         self._head_dirty = False
@@ -105,7 +110,7 @@ class CellRun:
     def row(self) -> RunRow:
         """Its row, as of the last write."""
         buffer, inputs = msgspec.Raw(_encode(self.buffer.state)), list(self.inputs.values())
-        detail = Detail(buffer, self.code, self._count, self._times, inputs, self.reply, self.idle)
+        detail = Detail(buffer, self.code, self._count, self._times, inputs, self.reply, self.idle, self.gap)
         return row_of(self.run, _encode(detail).decode())
 
     # ---- messages -------------------------------------------------------------------------------------------------
@@ -113,6 +118,7 @@ class CellRun:
     def on_output(self, msg_type: str, parts: Parts) -> str | None:
         """An output message, or ``clear_output``. Returns its display id if it has one. Raises ProtocolError."""
         self._load()
+        self._heard()
         if msg_type == "stream":
             stream = execution.content(parts, execution.Stream)
             self.buffer.stream("stderr" if stream.name == "stderr" else "stdout", stream.text)
@@ -180,9 +186,22 @@ class CellRun:
         """A remark of ours among the outputs: something is missing here."""
         self._load()
         self.buffer.add({"output_type": "display_data", "data": {"text/plain": text}, "metadata": {}})
+        self.gap = True
+
+    def may_ask(self) -> None:
+        """What is missing may be a question, for the cell says no more and goes on: offer to answer it."""
+        request = f"{self.run.run_id}-unheard"
+        self.inputs[request] = PendingInput(request, _UNHEARD, False, "")
+
+    def _heard(self) -> None:
+        """The run goes on behind what is missing: it does not wait there."""
+        if self.gap:
+            self.gap = False
+            self.inputs = {request: pending for request, pending in self.inputs.items() if pending.header}
 
     def on_input_request(self, request: str, header: bytes, parts: Parts) -> None:
         """``input_request`` on stdin."""
+        self._heard()
         asked = execution.content(parts, execution.InputRequest)
         self.inputs[request] = PendingInput(request, asked.prompt, asked.password, header.decode())
 
@@ -191,7 +210,9 @@ class CellRun:
         pending = self.inputs.pop(request, None)
         if pending is not None:
             self._load()
-            self.buffer.stream("stdout", f"{pending.prompt}{_HIDDEN_PASSWORD if pending.password else value}\n")
+            self.gap = False
+            prompt = pending.prompt if pending.header else ""
+            self.buffer.stream("stdout", f"{prompt}{_HIDDEN_PASSWORD if pending.password else value}\n")
 
     def finish(self) -> None:
         """The run is over; late outputs of its threads may still come."""

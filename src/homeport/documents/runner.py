@@ -143,6 +143,9 @@ class Runner:
         self._link.show()
         self._runs.flush()
         self._follow()
+        run = self._running()
+        if run is not None and run.gap:
+            self._look_again(run)
         self._wake.set()
 
     async def close(self) -> None:
@@ -320,7 +323,7 @@ class Runner:
         run = self._runs.asking(request_id)
         if run is None or request_id in self._answering:
             raise NotFound("That question has been answered, or its cell does not run any more.", request=request_id)
-        header = run.inputs[request_id].header.encode()
+        header = run.inputs[request_id].header.encode() or b"{}"
         content = {"status": "ok", "value": value}
         parts = jupyter.make("input_reply", content, session=self._session, msg_id=f"{request_id}-answer", date=_now(), parent=header)
         self._answering.add(request_id)
@@ -572,16 +575,20 @@ class Runner:
         self._gap = asyncio.get_running_loop().call_later(_GAP, self._after_gap, run)
 
     def _after_gap(self, run: CellRun) -> None:
-        """The end of a run may have been among what is missing: when the kernel idles and says no more, it was."""
+        """The end of a run may have been among what is missing: when the kernel idles and says no more, it was. Or a question."""
         if run.finished or self._queue.running != run.run:
             return
         info = self._link.info
-        quiet = time.monotonic() - self._reader.last_read > _GAP
-        if quiet and info is not None and info.state == "idle" and (info.kernel_id, info.generation) == self._reader.target:
+        state = info.state if info is not None and (info.kernel_id, info.generation) == self._reader.target else ""
+        if state == "idle" and time.monotonic() - self._reader.last_read > _GAP:
             self._do(queue.Replied(run.run.msg_id, "unknown", False, time.time()))
             self._handle(queue.Idle(run.run.msg_id, time.time()))
-        else:
-            self._look_again(run)
+            return
+        if state == "busy" and run.gap and not run.inputs:
+            run.may_ask()
+            self._runs.touch(run)
+            self._runs.flush()
+        self._look_again(run)
 
     def _on_ended(self, target: Target, ended: Ended) -> None:
         """A generation of the kernel is over and its journal is read, or it is nowhere to be found."""
