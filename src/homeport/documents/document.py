@@ -17,6 +17,7 @@ from typing import Protocol, cast
 from pycrdt import Array, Doc, Map
 
 from homeport.core.cell_merge import CellPrint
+from homeport.core.comms import Comms
 from homeport.documents.codec import Notebook
 from homeport.documents.encoder import Encoder
 from homeport.documents.limits import Limits
@@ -75,6 +76,11 @@ class Runs(Protocol):
 
     async def interrupt(self) -> None:
         """Interrupt the kernel."""
+        ...
+
+    @property
+    def comms(self) -> Comms:
+        """The open comms of the kernel."""
         ...
 
     async def restart(self, *, run_all: str = "") -> None:

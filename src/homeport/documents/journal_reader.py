@@ -11,19 +11,17 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
-import msgspec
 from pycrdt import Map
 
 from homeport.core import run_queue as queue
-from homeport.core.comms import Comms
 from homeport.documents.cell_runs import CellRuns, Target
+from homeport.documents.kept_comms import KeptComms
 from homeport.documents.outputs import CellRun
 from homeport.documents.room import Room
 from homeport.documents.schema import JSON, may_fail, read_map
-from homeport.documents.tables import CursorRow
+from homeport.documents.tables import CommRows, CursorRow
 from homeport.errors import KernelGone, ProtocolError
 from homeport.protocol import execution
 from homeport.protocol.supervisor import RESULT_UNKNOWN, Ended, Entry, Truncated
@@ -45,6 +43,7 @@ class JournalReader:
     Args:
         session: the session in our requests' headers; replies to it are given to us alone.
         cursors: where earlier readers of this document stopped.
+        comms: what they knew of the kernel's comms.
         handle: takes the events that follow for the queue.
         begun: called when the kernel has begun with a run.
         gap: called when messages are missing.
@@ -60,14 +59,15 @@ class JournalReader:
         runs: CellRuns,
         session: str,
         cursors: Sequence[CursorRow],
+        comms: CommRows | None,
         handle: Callable[[queue.Event], object],
         begun: Callable[[CellRun], None],
         gap: Callable[[Truncated], None],
         language: Callable[[JSON], None],
         ended: Callable[[Target, Ended], None],
     ) -> None:
-        self.comms = Comms()
-        """The open comms of the kernel, as far as this server has seen them."""
+        self.comms = KeptComms(room, comms)
+        """The open comms of the kernel."""
         self.target: Target | None = None
         """What is being read."""
         self.last_read = 0.0
@@ -93,17 +93,19 @@ class JournalReader:
         self._cursors[target[0]] = (target[1], self._seq)
         self._runs.begin_at(*target, self._seq)
         self.target = target
-        self._task = asyncio.create_task(self._read(target), name=f"journal of {target[0]}")
+        after = self.comms.begin(target, self._seq)
+        self._task = asyncio.create_task(self._read(target, after), name=f"journal of {target[0]}")
 
     def stop(self) -> None:
         """Read no more."""
         if self._task is not None:
             self._task.cancel()
             self._task = None
+        self.comms.flush()
         self.target = None
 
-    async def _read(self, target: Target) -> None:
-        cursor = self._supervisor.attach(target[0], generation=target[1], after=self._seq, session=self._session)
+    async def _read(self, target: Target, after: int) -> None:
+        cursor = self._supervisor.attach(target[0], generation=target[1], after=after, session=self._session)
         ended: Ended | None = None
         try:
             while ended is None:
@@ -115,9 +117,11 @@ class JournalReader:
                         break
                     self._on_item(item)
                     if self._runs.bulky:
+                        self.comms.settle()
                         self._runs.flush()
                         await asyncio.sleep(0)
                 self.last_read = time.monotonic()
+                self.comms.settle()
                 self._runs.flush_soon()
                 if time.perf_counter() - begun > _TURN:
                     await asyncio.sleep(0)
@@ -127,15 +131,21 @@ class JournalReader:
             self._cursors[target[0]] = (target[1], self._seq)
             cursor.close()
         self._task = self.target = None
-        self.comms.clear()
+        self.comms.end()
         self._ended(target, ended)
 
     def _on_item(self, item: Entry | Truncated) -> None:
         if isinstance(item, Truncated):
+            if item.last <= self._seq:
+                return
             self._gap(item)
             self._seq = item.last
         else:
             try:
+                if item.channel == "iopub":
+                    self.comms.handle(item)
+                if item.seq <= self._seq:
+                    return  # read again for its comms only
                 self._on_message(item)
             except ProtocolError as error:
                 log.warning("Message %d of a kernel is skipped: %s", item.seq, error.message)
@@ -152,8 +162,6 @@ class JournalReader:
                 self._runs.touch(run, bulk=len(entry.parts[3]) if msg_type in _RICH else 0)
             elif msg_type == "update_display_data":
                 self._on_update(entry)
-            elif msg_type.startswith("comm_"):
-                self._on_comm(msg_type, entry)
             elif run is not None:
                 self._on_progress(run, msg_type, entry)
         elif entry.channel == "stdin":
@@ -195,12 +203,6 @@ class JournalReader:
         for run in self._runs.showing(display.display_id or ""):
             run.on_update(display)
             self._runs.touch(run)
-
-    def _on_comm(self, msg_type: str, entry: Entry) -> None:
-        with suppress(msgspec.DecodeError, UnicodeDecodeError):
-            content: object = msgspec.json.decode(entry.parts[3])
-            if isinstance(content, dict):
-                self.comms.handle(msg_type, cast("dict[str, Any]", content), entry.parts[4:])
 
     def tolerated(self, cell_id: str) -> bool:
         """Whether the cell may fail without stopping what comes after it."""

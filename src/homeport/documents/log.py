@@ -36,6 +36,7 @@ from homeport.documents.tables import (
     History,
     RunRow,
     Saved,
+    comm_rows,
     document_row,
     error_name,
     error_reason,
@@ -352,6 +353,7 @@ class Log:
                 updates,
                 cursors,
                 [run_row(row) for row in db.execute(query, (document,))],
+                comm_rows(db, document),
             )
 
         return await self.call(job)

@@ -105,6 +105,7 @@ class Runner:
             runs=self._runs,
             session=self._session,
             cursors=history.cursors,
+            comms=history.comms,
             handle=self._do,
             begun=self._on_begun,
             gap=self._on_gap,
@@ -178,8 +179,8 @@ class Runner:
 
     @property
     def comms(self) -> Comms:
-        """The open comms of the kernel, as far as this server has seen them."""
-        return self._reader.comms
+        """The open comms of the kernel."""
+        return self._reader.comms.open
 
     @property
     def busy(self) -> bool:

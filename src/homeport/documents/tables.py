@@ -34,6 +34,10 @@ CREATE INDEX IF NOT EXISTS runs_of ON runs (document, ordinal);
 CREATE TABLE IF NOT EXISTS chunks (
   id INTEGER PRIMARY KEY, document TEXT NOT NULL, key TEXT NOT NULL, seq INTEGER NOT NULL, data BLOB NOT NULL,
   UNIQUE (key, seq));
+CREATE TABLE IF NOT EXISTS comms (
+  document TEXT NOT NULL, comm TEXT NOT NULL, ordinal INTEGER NOT NULL, data BLOB NOT NULL, PRIMARY KEY (document, comm));
+CREATE TABLE IF NOT EXISTS comms_read (
+  document TEXT PRIMARY KEY, kernel TEXT NOT NULL, generation INTEGER NOT NULL, seq INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS unreferenced (sha256 TEXT PRIMARY KEY, since REAL NOT NULL) WITHOUT ROWID;
 """
 _VERSION = 1
@@ -100,6 +104,18 @@ class Saved:
     done: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class CommRows:
+    """Changes of the open comms of a kernel, which are known up to ``seq`` of its journal."""
+
+    kernel_id: str
+    generation: int
+    seq: int
+    changed: Sequence[tuple[str, int, bytes]]
+    """Comm id, place in the order of opening, and all that is known of it (``kept_comms.py``)."""
+    closed: Sequence[str] = ()
+
+
 @dataclass(slots=True)
 class Commit:
     """What becomes durable as one SQLite transaction, or not at all."""
@@ -112,6 +128,7 @@ class Commit:
     runs: Sequence[RunRow] = ()
     chunks: Sequence[Chunk | Drop] = ()
     saved: Saved | None = None
+    comms: CommRows | None = None
     query: Callable[[sqlite3.Connection], object] | None = None
     """Reads in the writer thread, in order with what is written; called again when the group has to be written again."""
     done: Callable[[bool], object] | None = None
@@ -142,6 +159,8 @@ class History:
     cursors: list[CursorRow]
     runs: list[RunRow]
     """Unfinished runs, and the finished ones of the last days (so that a run id is known again)."""
+    comms: CommRows | None = None
+    """The open comms of its kernel."""
 
 
 def connect(file: Path, synchronous: str) -> sqlite3.Connection:
@@ -225,6 +244,8 @@ def _apply(db: sqlite3.Connection, commit: Commit) -> None:
         else:
             query = "INSERT OR REPLACE INTO chunks (document, key, seq, data) VALUES (?, ?, ?, ?)"
             db.execute(query, (document, chunk.key, chunk.seq, chunk.data))
+    if commit.comms is not None:
+        _apply_comms(db, document, commit.comms)
     if commit.query is not None:
         commit.query(db)
     if commit.saved is not None:
@@ -233,6 +254,24 @@ def _apply(db: sqlite3.Connection, commit: Commit) -> None:
             f"UPDATE documents SET {columns} WHERE id = ?",
             (commit.saved.hash, commit.saved.base, document),
         )
+
+
+def _apply_comms(db: sqlite3.Connection, document: str, comms: CommRows) -> None:
+    db.execute("INSERT OR REPLACE INTO comms_read VALUES (?, ?, ?, ?)", (document, comms.kernel_id, comms.generation, comms.seq))
+    db.executemany("INSERT OR REPLACE INTO comms VALUES (?, ?, ?, ?)", [(document, *row) for row in comms.changed])
+    db.executemany("DELETE FROM comms WHERE document = ? AND comm = ?", [(document, comm_id) for comm_id in comms.closed])
+
+
+def comm_rows(db: sqlite3.Connection, document: str) -> CommRows | None:
+    """The open comms of a document's kernel, as far as they are known."""
+    read: tuple[str, int, int] | None = db.execute(
+        "SELECT kernel, generation, seq FROM comms_read WHERE document = ?", (document,)
+    ).fetchone()
+    if read is None:
+        return None
+    kernel_id, generation, seq = read
+    rows = db.execute("SELECT comm, ordinal, data FROM comms WHERE document = ?", (document,)).fetchall()
+    return CommRows(kernel_id, generation, seq, rows)
 
 
 RUN_COLUMNS = "run, cell, ordinal, state, result, msg_id, kernel, generation, stop_on_error, queued, submitted, finished, detail"
@@ -283,7 +322,7 @@ def run_row(
 
 
 def forget(db: sqlite3.Connection, document: str) -> None:
-    for table in ("updates", "cursors", "runs", "chunks"):
+    for table in ("updates", "cursors", "runs", "chunks", "comms", "comms_read"):
         db.execute(f"DELETE FROM {table} WHERE document = ?", (document,))
     db.execute("DELETE FROM documents WHERE id = ?", (document,))
 

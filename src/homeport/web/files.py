@@ -14,6 +14,7 @@ from email.utils import formatdate
 from pathlib import Path
 
 from homeport.core import paths
+from homeport.core.comms import widget_state
 from homeport.errors import BadRequest, NotFound
 from homeport.stores.files import regular
 from homeport.web.base import Handler, content_disposition
@@ -149,3 +150,14 @@ class Blob(Handler):
         self.set_header("Cache-Control", "private, max-age=31536000, immutable")
         self.set_header("Content-Disposition", content_disposition(name[:12], attachment=False))
         await self.send_body(body, f"{kind}; charset=utf-8" if kind.startswith("text/") else kind)
+
+
+class Widgets(Handler):
+    """``/api/documents/widgets/<path>``: the widgets of an open notebook's kernel, with their buffers, as nbformat keeps them."""
+
+    kind = Kind.CONTENT
+
+    async def get(self, path: str) -> None:
+        """GET: ``application/vnd.jupyter.widget-state+json``."""
+        document = await self.parts.documents.open(served(path))
+        await self.send_json(widget_state(document.runner.comms))

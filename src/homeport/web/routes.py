@@ -16,7 +16,7 @@ from homeport.web.base import Handler
 from homeport.web.doctor import Doctor, DoctorSocket
 from homeport.web.document_events import Events, EventsChannel
 from homeport.web.document_socket import DocumentSocket, Ticket
-from homeport.web.files import Blob, Files, StreamText
+from homeport.web.files import Blob, Files, StreamText, Widgets
 from homeport.web.kernel_socket import KernelSocket
 from homeport.web.sockets import Socket
 
@@ -80,6 +80,7 @@ ROUTES: tuple[Route, ...] = (
     Route(r"api/documents/ticket", Ticket, needs("documents", POST="execute")),
     Route(r"api/documents/blobs/(?P<name>[0-9a-f]{64})", Blob, needs("documents", "GET")),
     Route(r"api/documents/streams/(?P<key>.+)", StreamText, needs("documents", "GET").audited(GET="download")),
+    Route(r"api/documents/widgets/(?P<path>.+)", Widgets, needs("documents", "GET")),
     # Contents
     Route(
         rf"api/contents/(?P<path>.+)/checkpoints/(?P<checkpoint>{_ID})",
