@@ -238,7 +238,8 @@ def test_what_keeps_it_from_starting_is_said_and_nothing_is_left(service: Servic
     assert "not installed" in service.homeport("service status", check=False)
     (service.folder / "bad.pem").write_text("no certificate")
     said = service.homeport("service install --certfile=bad.pem", check=False)
-    assert "bad.pem" in said.partition("has failed")[2], "the end of the log"
+    assert "The service could not be started.\nhomeport: " in said
+    assert f"{FOLDER}/bad.pem holds no certificate" in said
     assert "Nothing of it is left" in said
     assert not unit.exists()
     assert service.fact("LoadState") == "not-found"
@@ -249,6 +250,12 @@ def test_what_keeps_it_from_starting_is_said_and_nothing_is_left(service: Servic
     assert "The unit of before is in force again" in said
     assert unit.read_text() == text
     assert service.fact("ActiveState") == "active"
+
+    service.machine.login(f"echo secret | {installed}/homeport password")
+    said = service.homeport(f"service install --port={service.port} --public --names=lab")
+    assert f"https://lab:{service.port}/   (with your password)" in said
+    assert "'homeport cert' shows the fingerprint" in said
+    text = unit.read_text()
 
     # With a runtime folder it is found without a login, too.
     said = machine.root(*as_jane, "service", "status")

@@ -72,8 +72,12 @@ def ask_twice() -> str:
     if not sys.stdin.isatty():
         password = sys.stdin.readline().rstrip("\r\n")
     else:
-        password = getpass.getpass("Enter password: ")
-        if password and getpass.getpass("Verify password: ") != password:
+        try:
+            password = getpass.getpass("Enter password: ")
+            again = getpass.getpass("Verify password: ") if password else ""
+        except EOFError:  # Ctrl-D
+            raise BadRequest("No password was given; nothing was changed.") from None
+        if again != password:
             raise BadRequest("The two passwords differ; nothing was changed.")
     if not password:
         raise BadRequest("An empty password lets everybody in; nothing was changed.")

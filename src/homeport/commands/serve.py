@@ -294,7 +294,7 @@ class _Ending:
         await built.documents.close()
         if self._kernels.done() and self._kernels.result() is Kernels.SHUT_DOWN:
             await self._shut_kernels_down()
-        elif self._notifier is not None:
+        elif self._notifier is not None and self._kernels.done():
             how = kept(len(self._own_kernels()))
             say(how)
             self._notifier.stopping(how)

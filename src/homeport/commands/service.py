@@ -157,7 +157,7 @@ def _start(systemd: UserSystemd, file: Path, text: str) -> None:
         systemd.ask("reset-failed", UNIT)  # what was tried before does not count
         systemd.tell("restart", UNIT)
     except HomeportError as error:
-        said = systemd.last_words(began)
+        why = systemd.last_words(began) or f"{error.message}\n'{LOG_COMMAND}' may say more."
         if before is None:
             _remove(systemd, file)
             after = "Nothing of it is left; mend that and try again."
@@ -166,7 +166,7 @@ def _start(systemd: UserSystemd, file: Path, text: str) -> None:
             systemd.tell("daemon-reload")
             systemd.ask("restart", UNIT)
             after = "The unit of before is in force again."
-        raise HomeportError(f"{error.message}\n{said or f'{LOG_COMMAND} may say more.'}\n{after}") from None
+        raise HomeportError(f"The service could not be started.\n{why}\n{after}") from None
 
 
 def _write(file: Path, text: str) -> None:
@@ -208,7 +208,10 @@ def _server(folders: Folders, pid: int) -> RunningServer | None:
 def _tell_address(folders: Folders, pid: int) -> None:
     server = _server(folders, pid)
     if server is not None:
-        print(f"Homeport serves {server.root_dir}\n\n    {server.link}")
+        link = f"{server.url}   (with your password)" if server.facts.get("password") else server.link
+        print(f"Homeport serves {server.root_dir}\n\n    {link}")
+        if server.certificate:
+            print("\n'homeport cert' shows the fingerprint of its certificate, and how a device trusts it for good.")
 
 
 def _installed() -> Path:

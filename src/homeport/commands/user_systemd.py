@@ -17,6 +17,7 @@ from homeport.systemd import lingers, runtime_folder
 
 LOG_COMMAND = "journalctl --user -u homeport"
 _JOURNAL_PATIENCE = 2.0
+_OWN_WORDS = "homeport: "
 _INSTEAD = "'homeport --daemon' keeps a server in the background without it."
 
 
@@ -70,11 +71,14 @@ class UserSystemd:
         return self._run("journalctl", *words).stdout.strip()
 
     def last_words(self, since: float) -> str:
-        """What the server said from the time ``since`` on, before it ended. The journal may be a little behind."""
+        """Why the server ended, in its own words; or all that its log has from the time ``since`` on."""
         deadline = time.monotonic() + _JOURNAL_PATIENCE
-        while "homeport: " not in (said := self.log(since=since)) and time.monotonic() < deadline:
-            time.sleep(0.1)
-        return said
+        while True:
+            lines = self.log(since=since).splitlines()
+            words = [line for line in lines if line.startswith(_OWN_WORDS)]
+            if words or time.monotonic() > deadline:
+                return "\n".join(words or lines)
+            time.sleep(0.1)  # the journal may be a little behind
 
     def make_linger(self) -> bool:
         """Let this user's services go on after the last logout, and start with the machine; whether that is so now."""
