@@ -58,7 +58,7 @@ async def secrets_of(server: Server) -> dict[str, str]:
 
 
 async def run_everything(server: Server) -> None:
-    """A kernel of a notebook, one of a client, and what works for the server beside them."""
+    """A kernel of a notebook, and one of a client."""
     notebooks.write(server.root / "a.ipynb", "1")
     session = {"path": "a.ipynb", "type": "notebook", "name": "", "kernel": {"name": "python3"}}
     await rest(server, "POST", "api/sessions", json=session)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import socket
 import ssl
 import subprocess
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pexpect
@@ -21,7 +23,7 @@ from harness.docker import USER_ID, Container, Docker, RunContainer
 from harness.installed import ROOT
 from harness.needs import program
 from harness.notebook_page import NotebookPage
-from harness.proxies import Front
+from harness.proxies import Front, StartProxy
 from harness.server import free_port
 from homeport.auth.passwords import hash_password
 
@@ -115,6 +117,15 @@ def run_server(run_container: RunContainer) -> Callable[..., tuple[Container, Fr
     return run
 
 
+@dataclass(frozen=True)
+class Inside:
+    """A server in a container, as much of it as a proxy has to know."""
+
+    port: int
+    root: Path
+    token: str = ""
+
+
 async def log_in(page: Page) -> None:
     """With the password, when the page asks for it."""
     await page.get_by_label("Password or token").fill(PASSWORD)
@@ -171,6 +182,37 @@ async def test_a_kernel_that_runs_out_of_memory(
     await notebook.cell(1).locator(".cm-content, .cell-source").first.click()
     await notebook.page.keyboard.press("Control+Enter")
     await expect(notebook.cell(1)).to_contain_text("after 42")
+
+
+@pytest.mark.needs("proxies")
+async def test_a_proxy_alone_encrypts(
+    docker: Docker, run_container: RunContainer, start_proxy: StartProxy, open_page: OpenPage, tmp_path: Path
+) -> None:
+    """The container and the machine are two machines here: plain http between them, for the proxy and nobody else."""
+    [words] = re.findall(r"`homeport (--ip='\*' --trusted-proxies=\S+)`", GUIDE)
+    gateway = docker.run("network", "inspect", "--format={{(index .IPAM.Config 0).Gateway}}", docker.network).strip()
+    options = [re.sub(r"=[\d./]+$", f"={gateway}", word) for word in shlex.split(words)]
+    folder = work_folder(tmp_path / "work", a=("print(6 * 7)",))
+    given = (f"--env=HOMEPORT_PASSWORD_HASH={hash_password(PASSWORD)}", f"--volume={folder}:/notebooks")
+    container = run_container(*given, command=("homeport", *options, "--base-url=/jupyter/"))
+    printed = container.said("Stopping the container")
+    assert f"Nothing but the proxies at {gateway} and this machine itself is answered, since only they encrypt." in printed
+    front = await start_proxy(Inside(container.port(), folder), "nginx-tls")
+    notebook = await open_notebook(open_page, front, "a.ipynb")
+    await notebook.run_all()
+    await expect(notebook.cell(0)).to_contain_text("42")
+    assert [cookie["secure"] for cookie in await notebook.page.context.cookies() if cookie["httpOnly"]] == [True]
+    address = docker.run("inspect", "--format={{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", container.id).strip()
+    asking = (
+        "import sys, urllib.error, urllib.request\n"
+        "try: print(urllib.request.urlopen(sys.argv[1]).status)\n"
+        "except urllib.error.HTTPError as error: print(error.code, error.read().decode())"
+    )
+    for page in ("api/contents", "login", "api"):
+        url = f"http://{address}:8888/jupyter/{page}"
+        said = docker.run("run", "--rm", f"--network={docker.network}", "homeport", "python", "-c", asking, url)
+        assert said.startswith("403 "), said
+        assert "This server is reached through its proxy only; --trusted-proxies names the proxies." in said
 
 
 def test_a_public_server_without_a_password_says_what_to_do(docker: Docker, image: str) -> None:
