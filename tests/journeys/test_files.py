@@ -1,4 +1,4 @@
-"""The files page: make, rename, delete, upload and download; and the welcoming notebook."""
+"""The files page: make, rename, move, delete, upload and download; and the welcoming notebook."""
 
 from __future__ import annotations
 
@@ -53,6 +53,40 @@ async def test_a_notebook_is_made_for_the_kernel_that_was_chosen(make_server: Ma
     await page.finished()
     made = notebooks.read(next(server.root.glob("*.ipynb")))
     assert made["metadata"]["kernelspec"]["name"] == "other"
+
+
+@pytest.mark.expect_console(r"409 \(Conflict\)")
+async def test_files_are_moved_to_another_folder(server: Server, open_page: OpenPage) -> None:
+    (server.root / "old" / "2025").mkdir(parents=True)
+    notebooks.write(server.root / "a.ipynb", "1")
+    (server.root / "b.txt").write_text("b")
+    (server.root / "old" / "b.txt").write_text("another b")
+    page = await open_page(server, "tree")
+
+    await page.get_by_role("button", name="Actions for a.ipynb").click()
+    await page.get_by_role("menuitem", name="Move to…").click()
+    dialog = page.get_by_role("dialog")
+    await expect(dialog.get_by_role("button", name="Move here")).to_be_disabled()
+    # By keys: the first folder has the focus, and in each folder the way up.
+    await expect(dialog.get_by_role("button", name="old", exact=True)).to_be_focused()
+    await page.keyboard.press("Enter")
+    await expect(dialog.get_by_role("button", name="Up to “Files”")).to_be_focused()
+    await dialog.get_by_role("button", name="2025").click()
+    await dialog.get_by_role("button", name="Move to “2025”").click()
+    await expect(page.get_by_text("Moved “a.ipynb” to “2025”.")).to_be_visible()
+    await expect(page.get_by_role("link", name="a.ipynb")).to_have_count(0)
+    assert (server.root / "old" / "2025" / "a.ipynb").exists()
+
+    # What has the name there already is not replaced, and a folder is not offered to itself.
+    await page.get_by_role("checkbox", name="b.txt").check()
+    await page.get_by_role("toolbar", name="Selection").get_by_role("button", name="Move to…").click()
+    await dialog.get_by_role("button", name="old", exact=True).click()
+    await dialog.get_by_role("button", name="Move to “old”").click()
+    await expect(page.get_by_text("“b.txt” could not be moved")).to_be_visible()
+    assert ((server.root / "b.txt").read_text(), (server.root / "old" / "b.txt").read_text()) == ("b", "another b")
+    await page.get_by_role("button", name="Actions for old").click()
+    await page.get_by_role("menuitem", name="Move to…").click()
+    await expect(dialog.get_by_text("There is no other folder.")).to_be_visible()
 
 
 async def test_files_are_renamed_deleted_uploaded_and_downloaded(server: Server, open_page: OpenPage, tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ export interface Question<Answer extends string> {
 export function ask<Answer extends string>(question: Question<Answer>): Promise<Answer | null> {
   const dangerous = question.choices.at(-1)?.danger === true;
   const focused = dangerous ? 0 : question.choices.length - 1;
-  return show<Answer>((done) => (
+  return showDialog<Answer>((done) => (
     <Dialog
       title={question.title}
       onClose={() => done(null)}
@@ -100,7 +100,7 @@ export function pick(question: {
   text: ComponentChildren;
   choices: readonly { value: string; label: string; note?: string }[];
 }): Promise<string | null> {
-  return show<string>((done) => (
+  return showDialog<string>((done) => (
     <Dialog title={question.title} onClose={() => done(null)}>
       <p>{question.text}</p>
       <ul class="pick">
@@ -146,7 +146,7 @@ export function askText(question: {
   select?: number;
   check?: (value: string) => string;
 }): Promise<string | null> {
-  return show<string>((done) => <TextQuestion {...question} done={done} />);
+  return showDialog<string>((done) => <TextQuestion {...question} done={done} />);
 }
 
 function TextQuestion({
@@ -208,8 +208,10 @@ function TextQuestion({
   );
 }
 
-/** Renders a dialog into a place of its own until it is done. */
-function show<Answer>(draw: (done: (answer: Answer | null) => void) => JSX.Element): Promise<Answer | null> {
+/** Renders a dialog into a place of its own until it is done. @returns what it was done with. */
+export function showDialog<Answer>(
+  draw: (done: (answer: Answer | null) => void) => JSX.Element,
+): Promise<Answer | null> {
   const place = document.body.appendChild(document.createElement("div"));
   return new Promise((resolve) => {
     const done = (answer: Answer | null) => {

@@ -17,6 +17,7 @@ export {
   FileCode as CodeFileIcon,
   FileText as TextFileIcon,
   Folder as FolderIcon,
+  FolderInput as MoveIcon,
   FolderPlus as NewFolderIcon,
   House as HomeIcon,
   Image as ImageFileIcon,

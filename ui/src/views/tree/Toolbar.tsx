@@ -6,6 +6,7 @@ import {
   CloseIcon,
   DownloadIcon,
   DuplicateIcon,
+  MoveIcon,
   NewFolderIcon,
   PlusIcon,
   SearchIcon,
@@ -13,7 +14,7 @@ import {
   TrashIcon,
   UploadIcon,
 } from "../common/icons";
-import { createFolder, download, remove, shutdownKernels } from "./actions";
+import { createFolder, download, move, remove, shutdownKernels } from "./actions";
 import type { Folder } from "./folder";
 import type { Places } from "./places";
 import type { Uploads } from "./uploads";
@@ -126,6 +127,9 @@ export function SelectionBar({ folder, places }: { folder: Folder; places: Place
     <div class="toolbar selection-bar" role="toolbar" aria-label="Selection">
       <IconButton label="Clear selection" icon={CloseIcon} onClick={() => folder.selectAll(false)} />
       <strong class="selection-count">{chosen.length} selected</strong>
+      <Button class="wide-label" icon={MoveIcon} aria-label="Move to…" onClick={() => void move(folder, chosen)}>
+        <span>Move to…</span>
+      </Button>
       {files.length > 0 && (
         <>
           <Button

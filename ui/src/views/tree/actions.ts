@@ -1,9 +1,10 @@
 /** What can be done to entries: one table, read by the menu of a row and by the bar of a selection. */
 import type { Entry } from "../../net/jupyter";
 import { askText, confirm, type MenuItem } from "../common";
-import { DownloadIcon, DuplicateIcon, RenameIcon, ShutDownIcon, TrashIcon } from "../common/icons";
+import { DownloadIcon, DuplicateIcon, MoveIcon, RenameIcon, ShutDownIcon, TrashIcon } from "../common/icons";
 import type { Folder } from "./folder";
 import { nameTrouble, stemLength } from "./listing";
+import { chooseFolder } from "./MoveDialog";
 import type { Places } from "./places";
 
 export async function rename(folder: Folder, entry: Entry): Promise<void> {
@@ -16,6 +17,12 @@ export async function rename(folder: Folder, entry: Entry): Promise<void> {
     check: (value) => nameTrouble(value, (other) => other !== entry.name && folder.taken(other)),
   });
   if (name !== null) await folder.rename(entry, name);
+}
+
+/** Moves to another folder, which is asked for. */
+export async function move(folder: Folder, entries: readonly Entry[]): Promise<void> {
+  const to = await chooseFolder(folder, entries);
+  if (to !== null) await folder.move(entries, to);
 }
 
 /** Moves to the trash, if that is confirmed. @returns whether it was. */
@@ -76,6 +83,7 @@ export function entryMenu(folder: Folder, places: Places, entry: Entry): MenuIte
   const file = entry.type === "file" || entry.type === "notebook";
   const items: (MenuItem | false)[] = [
     { label: "Rename", icon: RenameIcon, hint: "F2", onSelect: () => void rename(folder, entry) },
+    { label: "Move to…", icon: MoveIcon, onSelect: () => void move(folder, [entry]) },
     file && { label: "Duplicate", icon: DuplicateIcon, onSelect: () => void folder.duplicate([entry]) },
     file && { label: "Download", icon: DownloadIcon, href: places.download(entry), download: entry.name },
     kernel !== undefined &&

@@ -202,6 +202,28 @@ export class Folder {
     await this.refresh();
   }
 
+  /** The folders in a folder, by name. Throws RestError. */
+  async foldersIn(path: string): Promise<Entry[]> {
+    const folders = (await this.#jupyter.listFolder(path)).filter((entry) => entry.type === "directory");
+    return arrange(folders, { key: "name", descending: false }, "");
+  }
+
+  /** Moves to another folder, under the same names; nothing there is replaced. */
+  async move(entries: readonly Entry[], to: string): Promise<void> {
+    let moved = 0;
+    for (const entry of entries) {
+      const done = await this.#try(`“${entry.name}” could not be moved`, () =>
+        this.#jupyter.rename(entry.path, joined(to, entry.name)),
+      );
+      if (done) moved += 1;
+    }
+    await this.refresh();
+    if (moved > 0)
+      toast(
+        `Moved ${moved === 1 ? `“${entries[0]?.name}”` : `${moved} items`} to “${to.split("/").at(-1) || "Files"}”.`,
+      );
+  }
+
   async duplicate(entries: readonly Entry[]): Promise<void> {
     for (const entry of entries)
       await this.#try(`“${entry.name}” could not be duplicated`, () => this.#jupyter.duplicate(entry));
