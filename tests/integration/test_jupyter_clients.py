@@ -62,6 +62,17 @@ async def test_both_sub_protocols_run_code(server: Server, v1: bool) -> None:
         assert on_iopub == ["busy", "execute_input", "stream", "execute_result", "idle"]
 
 
+async def test_requests_that_nobody_waits_for_run_in_order(server: Server) -> None:
+    kernel = (await ask(server, "api/kernels", {"name": "python3"}))["id"]
+    async with client(server.url, server.token, kernel) as one:
+        await one.execute("seen = []")
+        for number in range(50):
+            long = "  # " + "x" * 100_000 if number == 25 else ""
+            await one.execute(f"seen.append({number}){long}")
+        request = await one.execute("print(*seen)")
+        assert await one.text(request) == f"{' '.join(map(str, range(50)))}\n"
+
+
 async def test_who_comes_back_gets_what_was_missed_and_who_is_new_all_that_runs(server: Server) -> None:
     session = await ask(server, "api/sessions", {"path": "a.ipynb", "name": "", "type": "notebook", "kernel": {"name": "python3"}})
     kernel = session["kernel"]["id"]
