@@ -284,8 +284,9 @@ class RunQueue:
         result: RunResult = reply.status if reply.status in ("ok", "error", "aborted") else "unknown"  # type: ignore[assignment]
         commands = self._finish(run, result, now)
         stops = run.stop_on_error and not reply.tolerated
-        if result != "ok" and (stops or self._interrupted):
-            commands += self._abort(now, _after(run))
+        if result != "ok":
+            if stops or self._interrupted:
+                commands += self._abort(now, _after(run))
             self._stopped = _how_it_stopped([command.run for command in commands if isinstance(command, Record)])
         return commands
 
@@ -332,11 +333,11 @@ def _after(run: Run) -> tuple[str, int]:
 
 
 def _how_it_stopped(runs: Sequence[Run]) -> Stopped | None:
-    """Of runs in their order: the last ones were aborted in the same moment in which the one before them failed."""
-    count = 0
-    while count < len(runs) and runs[-1 - count].result == "aborted":
-        count += 1
-    if not 0 < count < len(runs):
+    """The last run of a kernel that did not succeed was an error, others were aborted in that moment, and none was queued since."""
+    unsuccessful = [(run.finished, run) for run in runs if run.msg_id and run.finished is not None and run.result != "ok"]
+    if not unsuccessful:
         return None
-    failed, aborted = runs[-1 - count], tuple(runs[len(runs) - count :])
-    return Stopped(failed, aborted) if failed.result == "error" and aborted[0].finished == failed.finished else None
+    when, failed = max(unsuccessful, key=lambda each: each[0])
+    aborted = tuple(run for run in runs if run.result == "aborted" and run.finished == when and run is not failed)
+    since = any(run.queued > when for run in runs)
+    return Stopped(failed, aborted) if failed.result == "error" and aborted and not since else None
