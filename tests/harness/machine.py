@@ -21,6 +21,8 @@ from pathlib import Path
 
 import pytest
 
+from harness.control_groups import own_groups, remove_group
+
 USER, UID = "jane", 1000
 BOOT = 90.0
 """Seconds to boot on a busy machine; it takes about two."""
@@ -55,7 +57,7 @@ class Machine:
         self.files = folder / self.name
         self.home = self.files / "home" / USER
         self._visible = visible
-        self._groups = [group / self.name for group in _own_groups()]
+        self._groups = [group / self.name for group in own_groups()]
         self._unified = not (memory and any(group.is_relative_to("/sys/fs/cgroup/memory") for group in self._groups))
         self._process: subprocess.Popen[bytes] | None = None
         self._first = 0
@@ -99,7 +101,7 @@ class Machine:
                 self._process.kill()
                 self._process.wait()
             for group in self._groups:
-                _remove_group(group)
+                remove_group(group)
 
     def _furnish(self) -> None:
         root = self.files
@@ -209,36 +211,6 @@ class Machine:
                     (group / name).write_text(str(size))
                     return
         raise AssertionError("This machine has no control of memory")
-
-
-def _own_groups() -> list[Path]:
-    """This process' control groups of the hierarchies that matter to a systemd, and of memory."""
-    groups: list[Path] = []
-    own = dict(line.split(":", 2)[1:] for line in Path("/proc/self/cgroup").read_text().splitlines())
-    for line in Path("/proc/self/mountinfo").read_text().splitlines():
-        before, _, after = line.partition(" - ")
-        kind, options = after.split()[0], after.split()[2].split(",")
-        mounted_root, point = before.split()[3:5]
-        name = "" if kind == "cgroup2" else next((each for each in ("name=systemd", "memory") if each in options), None)
-        if kind in ("cgroup", "cgroup2") and name is not None and name in own:
-            groups.append(Path(point) / os.path.relpath(own[name], mounted_root))
-    return groups
-
-
-def _remove_group(group: Path) -> None:
-    """With those in it. Its processes are gone, but Linux takes its time to notice."""
-    deadline = time.monotonic() + 10
-    for folder in [*sorted((each for each in group.rglob("*") if each.is_dir()), reverse=True), group]:
-        while True:
-            try:
-                folder.rmdir()
-                break
-            except FileNotFoundError:
-                break
-            except OSError:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(0.02)
 
 
 @contextlib.contextmanager

@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from harness.control_groups import memory_can_be_limited
+
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
@@ -81,6 +83,7 @@ NEEDS: dict[str, Need] = {
         "needs root, and systemd to boot in a container: apt install systemd systemd-container dbus dbus-user-session libpam-systemd",
         ci=True,
     ),
+    "memory-limit": Need(memory_can_be_limited, "this process may not limit the memory of others by control groups", ci=True),
     "real-notebooks": Need(
         lambda: bool(os.environ.get("HOMEPORT_NOTEBOOKS")), "HOMEPORT_NOTEBOOKS names no folder of real notebooks", ci=False
     ),

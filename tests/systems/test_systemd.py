@@ -35,9 +35,9 @@ class Service:
         self.folder.mkdir()
         os.chown(self.folder, UID, UID)
 
-    def homeport(self, words: str, *, check: bool = True) -> str:
+    def homeport(self, words: str, *, check: bool = True, environment: dict[str, str] | None = None) -> str:
         """``homeport`` with ``words``, in a login of its own, in the folder; what it printed."""
-        return self.machine.login(f"cd {shlex.quote(FOLDER)}; {self.programs}/homeport {words}", check=check)
+        return self.machine.login(f"cd {shlex.quote(FOLDER)}; {self.programs}/homeport {words}", check=check, environment=environment)
 
     def systemctl(self, words: str) -> str:
         """``systemctl --user`` with ``words``."""
@@ -167,6 +167,7 @@ async def test_whatever_ends_the_server_kernels_are_kept(service: Service, open_
     assert (service.kernels(), service.fact("LoadState")) == ({}, "not-found")
 
 
+@pytest.mark.needs("memory-limit")
 async def test_a_kernel_that_takes_all_memory_takes_nobody_along(
     machine_with_memory: Machine, installed: Path, open_document: OpenDocument
 ) -> None:
@@ -265,6 +266,30 @@ def test_what_keeps_it_from_starting_is_said_and_nothing_is_left(service: Servic
     said = service.homeport(f"service install --port={taken}", check=False)
     assert f"runs on port {taken} already" in said
     assert unit.read_text() == text
+
+
+async def test_where_nothing_can_be_a_unit_of_its_own_kernels_are_kept_all_the_same(service: Service, open_document: OpenDocument) -> None:
+    service.machine.root("loginctl", "enable-linger", USER)
+    refusing = service.machine.home / "bin" / "systemd-run"
+    refusing.parent.mkdir()
+    refusing.write_text("#!/bin/sh\necho 'Failed to connect to bus' >&2\nexit 1\n")
+    refusing.chmod(0o755)
+    [first, second] = service.write("a.ipynb", "x = 42", "print('x is', x)")
+    service.homeport(f"service install --port={service.port}", environment={"PATH": f"/home/{USER}/bin:/usr/bin:/bin"})
+    page = await open_document(service.server, "a.ipynb")
+    await page.ran(first)
+    assert "cannot be a unit of its own, and is started without: Failed to connect to bus" in service.log()
+    kernels = service.kernels()
+    assert list(kernels.values()) == [UNIT]
+
+    server = service.pid
+    service.systemctl("restart homeport")
+    server = await service.again(server)
+    service.machine.root("kill", "-KILL", str(server))
+    await service.again(server)
+    await page.ran(second)
+    assert page.text(second) == "x is 42\n"
+    assert service.kernels() == kernels
 
 
 async def test_the_system_unit_of_the_guide(machine: Machine, installed: Path, open_document: OpenDocument) -> None:
