@@ -84,6 +84,9 @@ NEEDS: dict[str, Need] = {
         ci=True,
     ),
     "memory-limit": Need(memory_can_be_limited, "this process may not limit the memory of others by control groups", ci=True),
+    "sshd": Need(
+        lambda: all(map(program, ("sshd", "ssh", "ssh-keygen"))), "no SSH server: apt install openssh-server openssh-client", ci=True
+    ),
     "real-notebooks": Need(
         lambda: bool(os.environ.get("HOMEPORT_NOTEBOOKS")), "HOMEPORT_NOTEBOOKS names no folder of real notebooks", ci=False
     ),
