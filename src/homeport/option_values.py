@@ -85,6 +85,15 @@ def read_size(value: object) -> int:
     return int(float(match[1]) * _SIZE_UNITS[match[2]])
 
 
+def show_size(size: int) -> str:
+    """The shortest text that :func:`read_size` reads as that: ``10MiB``, ``1500``."""
+    unit, factor = next(((unit, factor) for unit, factor in _SHOWN_UNITS if size >= factor and size % factor == 0), ("", 1))
+    return f"{size // factor}{unit}"
+
+
+_SHOWN_UNITS = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)]
+
+
 def read_folder(value: object) -> Path:
     """A path; ``~`` and environment variables are filled in, and it is made absolute."""
     if not isinstance(value, (str, Path)) or not str(value):

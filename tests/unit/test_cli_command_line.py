@@ -12,6 +12,7 @@ from homeport import __version__
 from homeport.cli import main
 from homeport.commands import COMMANDS
 from homeport.commands.announcement import tunnel_hint
+from homeport.commands.arguments import Parser
 from homeport.commands.command_line import make_parser, read_command_line
 from homeport.commands.serve import refuse_root
 from homeport.errors import Forbidden, NotFound
@@ -140,3 +141,13 @@ def test_somebody_who_came_by_ssh_is_told_the_tunnel() -> None:
     assert "ssh -N -L 9001:127.0.0.1:9001 ann@strong" in hint
     assert tunnel_hint({}, "http://localhost:9001/", "strong", lambda: "ann") == ""
     assert tunnel_hint(by_ssh, "http://strong:9001/", "strong", lambda: "ann") == ""
+
+
+def test_help_is_filled_to_the_width_of_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "62")
+    text = Parser(
+        "it", "Words that stand on one line here\nand go on, " + "and on, " * 12 + "to the end.", "in:  columns\nas:  they are"
+    ).format_help()
+    assert max(map(len, text.splitlines())) <= 60
+    assert "one line here and go on" in " ".join(text.split()), "a line break of the source is none of the help's"
+    assert "in:  columns\nas:  they are" in text

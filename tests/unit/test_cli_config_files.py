@@ -140,6 +140,16 @@ def test_the_description_shows_sources_and_no_secret() -> None:
     assert "somewhere" in text
 
 
+def test_the_description_writes_values_as_people_give_them() -> None:
+    layer, _ = read_keys([("Homeport.idle_shutdown", "90m"), ("Homeport.stream_limit", 1500)], "somewhere")
+    values = {
+        name: value for name, value, *_ in (line.split() for line in describe(resolve([layer])).splitlines() if len(line.split()) > 2)
+    }
+    assert (values["login_idle"], values["idle_shutdown"]) == ("7d", "90min")
+    assert (values["history_size"], values["stream_limit"]) == ("200MiB", "1500")
+    assert (values["public"], values["open_browser"]) == ("no", "yes")
+
+
 PROFILE_FILE = """\
 c = get_config()
 # Kernel config

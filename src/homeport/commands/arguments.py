@@ -4,14 +4,29 @@ from __future__ import annotations
 
 import argparse
 import re
+import textwrap
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from typing import NoReturn
 
-from homeport.option_values import show_duration
+from homeport.option_values import show_duration, show_size
 from homeport.options import GROUPS, BadOption, Layer, Option
 
 COMMAND_LINE = "command line"
+
+
+class _Help(argparse.RawDescriptionHelpFormatter):
+    """Prose is filled to the terminal's width, paragraph by paragraph; what is set in columns stays as it is."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return "\n\n".join(fill_prose(paragraph, width, indent) for paragraph in text.split("\n\n"))
+
+
+def fill_prose(paragraph: str, width: int, indent: str = "") -> str:
+    """The lines of a paragraph of at most ``width`` columns; columns (two spaces on end) stay as they are."""
+    if "  " in paragraph:
+        return "\n".join(indent + line for line in paragraph.splitlines())
+    return textwrap.fill(paragraph, width, initial_indent=indent, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
 class Parser(argparse.ArgumentParser):
@@ -23,7 +38,7 @@ class Parser(argparse.ArgumentParser):
             description=description,
             epilog=epilog,
             allow_abbrev=False,  # an abbreviation would change its meaning when an option is added
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            formatter_class=_Help,
             add_help=False,
         )
         self.add_argument("-h", "--help", action="help", help="show this text and leave")
@@ -86,8 +101,8 @@ def _shown(row: Option) -> str:
         value = ",".join(str(part) for part in value)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
     elif row.metavar == "DURATION" and isinstance(value, float):
         value = show_duration(value)
-    elif isinstance(value, int) and value >= 1 << 20 and value % (1 << 20) == 0:
-        value = f"{value >> 20}MiB"
+    elif row.metavar == "SIZE" and isinstance(value, int):
+        value = show_size(value)
     return f" [{value}]"
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import datetime
+import shutil
 from collections.abc import Sequence
 
-from homeport.commands.arguments import Parser
+from homeport.commands.arguments import Parser, fill_prose
 
 
 def make_parser() -> Parser:
@@ -48,15 +49,18 @@ def run(arguments: Sequence[str]) -> int:
     print(f"Its fingerprint (SHA-256)     {served.fingerprint}")
     print(f"The authority that signs it   {ours.certfile}")
     print(f"Its fingerprint (SHA-256)     {ours.fingerprint}")
-    print("\n" + HOW_TO_TRUST.replace("AUTHORITY", str(ours.certfile)))
+    print("\n" + fill_prose(WHAT_TO_DO.format(authority=ours.certfile), shutil.get_terminal_size().columns) + "\n")
+    print(HOW_TO_TRUST)
     return 0
 
 
-HOW_TO_TRUST = """\
-A browser that does not know the authority warns at the first visit. Compare the fingerprint that it shows with the one above,
-and go on; or have the device trust the authority, once and for good. Copy AUTHORITY
-to it (it is not secret; 'homeport cert --print' prints it), as homeport.crt, and there:
+WHAT_TO_DO = (
+    "A browser that does not know the authority warns at the first visit. Compare the fingerprint that it shows with the one above, "
+    "and go on; or have the device trust the authority, once and for good. Copy {authority} to it "
+    "(it is not secret; 'homeport cert --print' prints it), as homeport.crt, and there:"
+)
 
+HOW_TO_TRUST = """\
 Debian, Ubuntu    sudo cp homeport.crt /usr/local/share/ca-certificates/ && sudo update-ca-certificates
 Fedora, RHEL      sudo cp homeport.crt /etc/pki/ca-trust/source/anchors/ && sudo update-ca-trust
 Arch              sudo trust anchor homeport.crt

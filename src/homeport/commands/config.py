@@ -10,7 +10,7 @@ from pathlib import Path
 from homeport.commands.arguments import Parser
 from homeport.commands.command_line import read_command_line
 from homeport.errors import Conflict
-from homeport.option_values import read_ip
+from homeport.option_values import read_duration, read_ip, read_size, show_duration, show_size
 from homeport.options import BEFORE_FILES, GROUPS, Option, Settings, options
 
 
@@ -55,6 +55,12 @@ def shown(option: Option, settings: Settings) -> str:
         return ",".join(str(part) for part in value)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
     if option.read is read_ip and not value:
         return "*"
+    if option.read is read_duration and isinstance(value, float):
+        return show_duration(value)
+    if option.read is read_size and isinstance(value, int):
+        return show_size(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     return "(none)" if value in (None, "") else str(value)
 
 
