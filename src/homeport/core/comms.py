@@ -36,6 +36,7 @@ class Comms:
     def __init__(self) -> None:
         self._open: dict[str, Comm] = {}
         self._changed: dict[str, None] = {}
+        self._capturing: dict[str, str] = {}
 
     def __iter__(self) -> Iterator[Comm]:
         return iter(self._open.values())
@@ -46,6 +47,7 @@ class Comms:
     def restore(self, comm: Comm) -> None:
         """A comm that was kept; the oldest first."""
         self._open[comm.comm_id] = comm
+        self._note_capturing(comm)
 
     def take(self) -> dict[str, Comm | None]:
         """What has changed since the last call; None: it was closed."""
@@ -58,6 +60,7 @@ class Comms:
         if not isinstance(comm_id, str):
             return
         if msg_type == "comm_close":
+            self._capturing.pop(comm_id, None)
             if self._open.pop(comm_id, None) is not None:
                 self._changed[comm_id] = None
             return
@@ -77,10 +80,18 @@ class Comms:
         """The kernel is gone, and its comms with it."""
         self._changed.update(dict.fromkeys(self._open))
         self._open.clear()
+        self._capturing.clear()
 
     def capturing(self, msg_id: str) -> list[Comm]:
         """The Output widgets that capture what the request ``msg_id`` puts out."""
-        return [comm for comm in self._open.values() if msg_id and comm.state.get("msg_id") == msg_id and _is_output(comm)]
+        return [self._open[comm_id] for comm_id, captured in self._capturing.items() if captured == msg_id]
+
+    def _note_capturing(self, comm: Comm) -> None:
+        captured = comm.state.get("msg_id")
+        if isinstance(captured, str) and captured and _is_output(comm):
+            self._capturing[comm.comm_id] = captured
+        else:
+            self._capturing.pop(comm.comm_id, None)
 
     def capture(self, comm: Comm, output: State | None, *, wait: bool = False) -> None:
         """Put an nbformat output into an Output widget; None: ``clear_output``, and with ``wait`` when the next output comes."""
@@ -109,6 +120,7 @@ class Comms:
         for path in [path for path in comm.buffers if path and path[0] in state]:
             del comm.buffers[path]
         comm.state.update(state)
+        self._note_capturing(comm)
         paths = data.get("buffer_paths")
         if isinstance(paths, list):
             for path, buffer in zip(cast("list[Any]", paths), buffers, strict=False):
