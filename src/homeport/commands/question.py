@@ -52,7 +52,7 @@ class Question(Generic[T]):
         loop = asyncio.get_running_loop()
         self._answer = loop.create_future()
         answer, sentence = self._silence
-        self._write(f"{text}(no answer in {QUESTION_TIMEOUT:.0f} s: {sentence.rstrip('.')}) ")
+        self._write(f"{text}(no answer in {QUESTION_TIMEOUT:.0f} s: {sentence.rstrip('.').partition(';')[0]}) ")
         terminal = sys.stdin.fileno()
         loop.add_reader(terminal, self._on_line, terminal)
         try:
