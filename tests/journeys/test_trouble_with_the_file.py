@@ -73,7 +73,14 @@ async def test_a_deleted_file_is_said_and_saved_again(server: Server, open_page:
     notebooks.write(path, "a = 1")
     page = await NotebookPage(await open_page(server, "notebooks/note.ipynb")).loaded()
     path.unlink()
-    await expect(page.page.get_by_text("was deleted or moved by another program")).to_be_visible()
+    reason = page.page.get_by_text("was deleted or moved by another program")
+    await expect(reason).to_be_visible()
+    # Whoever is further down sees that it is not saved, and gets to the reason.
+    await page.page.set_viewport_size({"width": 1280, "height": 200})
+    await page.page.evaluate("scrollTo(0, document.body.scrollHeight)")
+    await expect(reason).not_to_be_in_viewport()
+    await page.press("Not saved")
+    await expect(reason).to_be_in_viewport()
     await page.press("Save it again")
     await page.finished()
     assert notebooks.sources(path) == ["a = 1"]
@@ -92,6 +99,7 @@ async def test_an_old_version_is_looked_at_and_restored(server: Server, open_pag
     await page.page.get_by_role("menuitem", name="History").click()
     history = page.page.get_by_role("dialog", name="History")
     await expect(history.get_by_text("The notebook is the same now.")).to_be_visible()
+    await expect(history.get_by_role("button", name="Restore this version")).to_be_disabled()
     await history.get_by_role("list", name="Saved versions").get_by_role("button").last.click()
     await expect(history.get_by_role("heading", name="Code cell changed")).to_be_visible()
     await expect(history.locator(".diff-added")).to_contain_text("c = 3")

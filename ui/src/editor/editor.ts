@@ -117,6 +117,11 @@ export class CellEditor {
     this.view.dispatch({ selection: { anchor: Math.min(anchor, most), head: Math.min(head, most) } });
   }
 
+  /** Selects nothing; the cursor stays at the end of what was selected. */
+  deselect(): void {
+    this.select(this.view.state.selection.main.to);
+  }
+
   /** The element of the line at an offset; null while that line is not drawn. */
   lineAt(offset: number): Element | null {
     const { node } = this.view.domAtPos(Math.min(offset, this.view.state.doc.length));

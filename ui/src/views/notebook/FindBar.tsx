@@ -34,6 +34,7 @@ function Bar({ page }: { page: Page }): JSX.Element {
   };
   const close = (): void => {
     page.findShown.value = 0;
+    page.leaveMatch();
     page.focusCell();
   };
   return (

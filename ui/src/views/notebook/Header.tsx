@@ -94,12 +94,18 @@ function SaveStatus({ page }: { page: Page }): JSX.Element {
   const words = saveWords(state, { waiting, online: status === "online", running: page.server.queue.value.length > 0 });
   if (!page.loaded.value) return <span class="save-status">Opening…</span>;
   if (page.readOnly) return <span class="save-status">Read-only</span>;
+  if (state === "failed") {
+    // Why, and what helps, stands above the cells: out of sight of whoever works further down.
+    return (
+      <span class="save-status save-failed" role="alert">
+        <button type="button" title={error?.message ?? words} onClick={() => scrollTo({ top: 0 })}>
+          {words}
+        </button>
+      </span>
+    );
+  }
   return (
-    <span
-      class={`save-status save-${state}`}
-      role={state === "failed" ? "alert" : undefined}
-      title={error?.message ?? words}
-    >
+    <span class={`save-status save-${state}`} title={words}>
       {words}
     </span>
   );

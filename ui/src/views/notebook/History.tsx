@@ -74,6 +74,7 @@ function Panel({ page }: { page: Page }): JSX.Element {
       .catch(failed);
   }, []);
   const version = chosen.value;
+  const same = cells.value !== null && differences(cells.value).length === 0;
   return (
     <Dialog
       title="History"
@@ -81,7 +82,7 @@ function Panel({ page }: { page: Page }): JSX.Element {
       onClose={close}
       actions={
         version && (
-          <Button variant="primary" disabled={page.readOnly} onClick={() => restore(version)}>
+          <Button variant="primary" disabled={page.readOnly || same} onClick={() => restore(version)}>
             Restore this version
           </Button>
         )
@@ -108,8 +109,12 @@ function Panel({ page }: { page: Page }): JSX.Element {
   );
 }
 
+function differences(cells: CellDifference[]): CellDifference[] {
+  return cells.filter((cell) => cell.action !== "same" || cell.moved);
+}
+
 function Changes({ cells }: { cells: CellDifference[] }): JSX.Element {
-  const changed = cells.filter((cell) => cell.action !== "same" || cell.moved);
+  const changed = differences(cells);
   if (changed.length === 0) return <p>The notebook is the same now.</p>;
   return (
     <>

@@ -157,9 +157,13 @@ function toggleHidden(page: Page, part: "outputs" | "source", all = false): void
 }
 
 function undo(page: Page, how: "undo" | "redo"): void {
+  const before = new Set(page.cells.peek().map((view) => view.id));
   const done = how === "undo" ? page.notebook.undo() : page.notebook.redo();
   page.announce(done ? (how === "undo" ? "Undone" : "Redone") : `Nothing to ${how}`);
-  page.focusCell();
+  // A cell that is there again is where the next key acts, and is brought into view.
+  const back = page.cells.peek().find((view) => !before.has(view.id));
+  if (back) page.selectIds([back.id]);
+  else page.focusCell();
 }
 
 function scroll(page: Page, pages: number): void {

@@ -61,6 +61,8 @@ export class Page {
   );
   /** The cells that this page ran last, until somebody presses or types something. */
   private ranLast: ReadonlySet<string> = new Set();
+  /** The cell in which something was found last. */
+  private matched: CellView | null = null;
   /** Where the active cell was, for when somebody deletes it. */
   private lastIndex = 0;
 
@@ -200,6 +202,8 @@ export class Page {
   revealMatch(key: string, range: { from: number; to: number } | null): void {
     const view = this.views.peek().get(key);
     if (!view) return;
+    this.leaveMatch();
+    this.matched = view;
     view.shown.value = true;
     afterDrawing(() => {
       const editor = range ? (view.editor ?? view.mountEditor?.()) : null;
@@ -209,6 +213,12 @@ export class Page {
       const place = (editor && range && editor.lineAt(range.from)) || outputs || view.element;
       place?.scrollIntoView({ block: "center" });
     });
+  }
+
+  /** The piece of source that was found last is not selected any more: cells that nobody is in show no selection. */
+  leaveMatch(): void {
+    this.matched?.editor?.deselect();
+    this.matched = null;
   }
 
   /** Runs cells on the server. Markdown cells are rendered here; cells without code only lose their outputs, as in Jupyter. */
