@@ -23,7 +23,7 @@ from harness.notebook_page import NotebookPage
 from harness.server import Server
 
 CLIENTS, BROWSERS = 3, 2
-STEPS = 1500 if LONG else 80
+STEPS = 600 if LONG else 80
 BROWSER_STEPS = 0.2
 """Of the steps, how many are done in a browser, which takes its time."""
 DEEDS = ["type"] * 8 + ["insert"] * 2 + ["move"] * 2 + ["delete", "run", "cut", "away", "back", "back"]
