@@ -27,7 +27,7 @@ from harness.proxies import Front, StartProxy
 from harness.server import free_port
 from homeport.auth.passwords import hash_password
 
-pytestmark = [pytest.mark.needs("docker", "chromium", "git", "clone"), pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.needs("docker", "chromium", "git", "clone"), pytest.mark.timeout(1800)]
 
 PASSWORD = "of the container"
 GUIDE = (ROOT / "docs" / "guide" / "docker.md").read_text()
