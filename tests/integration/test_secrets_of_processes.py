@@ -58,8 +58,10 @@ async def secrets_of(server: Server) -> dict[str, str]:
 
 
 async def run_everything(server: Server) -> None:
-    """A kernel of a notebook, and one of a client."""
+    """A kernel of a notebook, one of a client, and the process that reads big notebooks."""
     notebooks.write(server.root / "a.ipynb", "1")
+    notebooks.write(server.root / "big.ipynb", ("markdown", "x" * 5_000_000))
+    await rest(server, "GET", "api/contents/big.ipynb")
     session = {"path": "a.ipynb", "type": "notebook", "name": "", "kernel": {"name": "python3"}}
     await rest(server, "POST", "api/sessions", json=session)
     await rest(server, "POST", "api/kernels", json={})
@@ -79,6 +81,7 @@ async def test_no_process_shows_or_is_told_a_secret(make_server: MakeServer, cho
     started = processes.marked(os.environ[processes.VARIABLE])
     commands = " ".join(each.command for each in started)
     assert "supervisor" in commands
+    assert "notebook_json" in commands
     assert commands.count("ipykernel_launcher") == 2
     for each in started:
         told = Path(f"/proc/{each.pid}/environ").read_text(errors="replace")
