@@ -19,8 +19,9 @@ from homeport.errors import HomeportError, NotFound
 
 
 def on_terminal(word: str, *answers: str) -> tuple[str, int]:
-    """What it prints when somebody types ``answers``, and its exit status."""
-    process = PtyProcessUnicode.spawn([sys.executable, "-m", "homeport", word], env=dict(os.environ), dimensions=(24, 500))
+    """What a command, or Python code, prints when somebody types ``answers``, and its exit status."""
+    program = ["-c", word] if " " in word else ["-m", "homeport", word]
+    process = PtyProcessUnicode.spawn([sys.executable, *program], env=dict(os.environ), dimensions=(24, 500))
     text = ""
     for answer in answers:
         while not text.endswith("password: "):
@@ -50,10 +51,21 @@ def test_passwd_asks_twice_and_prints_the_hash() -> None:
 
 
 def test_two_different_passwords_change_nothing(home: Path) -> None:
-    text, status = on_terminal("password", "one", "two")
+    text, status = on_terminal("password", "one", "two", "one", "three", "one", "four")
     assert status == 1
-    assert "differ" in text
+    assert "The two passwords differ. Once more:" in text
+    assert "The two passwords differ; nothing was changed." in text
     assert not (home / "jupyter").exists()
+
+
+def test_a_public_server_asks_again_for_a_password_that_is_too_short(home: Path) -> None:
+    ask = "from homeport.commands.password import set_public_password; set_public_password()"
+    text, status = on_terminal(ask, "short", "long enough", "not the same", "long enough", "long enough")
+    assert status == 0
+    assert "That is too short: 8 characters are the least. Once more:" in text
+    assert "The two passwords differ. Once more:" in text
+    written = json.loads((home / "jupyter" / "jupyter_notebook_config.json").read_text())
+    assert check_password(written["NotebookApp"]["password"], "long enough").right
 
 
 def test_password_writes_where_jupyter_does_and_says_so(home: Path) -> None:

@@ -65,7 +65,7 @@ def as_public(settings: Settings, set_password: Callable[[], Path] | None) -> Se
             "A public server needs a password, and there is no terminal to ask for one. Run 'homeport password' first, or put what "
             "'homeport passwd' prints into the variable HOMEPORT_PASSWORD_HASH, or into a file that --password-file names."
         )
-    print("Everybody who can reach this machine will be able to try to log in, so it needs a good password.")
+    print("Everybody who can reach this machine will be able to try to log in, so it needs a good password, of 8 characters or more.")
     from homeport.commands.password_files import reread
 
     file = set_password()

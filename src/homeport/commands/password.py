@@ -30,14 +30,23 @@ def run(arguments: Sequence[str]) -> int:
     return 0
 
 
-def set_password() -> Path:
+LEAST_IN_PUBLIC = 8
+"""Characters of a password that is set for a server that everybody can reach."""
+
+
+def set_public_password() -> Path:
+    """As :func:`set_password`; refuses what guessing would find."""
+    return set_password(LEAST_IN_PUBLIC)
+
+
+def set_password(least: int = 1) -> Path:
     """Ask, write, and say so with the sentence of ``jupyter notebook password``. Gives the file."""
     from homeport.auth.passwords import hash_password
     from homeport.commands.password_files import JUPYTER_NAME, ask_twice, write_hash
     from homeport.folders import Folders
 
     folders = Folders.from_environment()
-    hashed = hash_password(ask_twice())
+    hashed = hash_password(ask_twice(least))
     file = folders.config / JUPYTER_NAME
     write_hash(file, "NotebookApp", "password", hashed)
     print(f"[NotebookPasswordApp] Wrote hashed password to {file}")

@@ -63,25 +63,34 @@ def reread(file: Path) -> str | None:
     return read_password_hash(value) if value is not None else None
 
 
-def ask_twice() -> str:
+def ask_twice(least: int = 1) -> str:
     """A new password, from the terminal without showing it, or the first line of a standard input that is no terminal.
 
+    On a terminal what is too short or differs is asked for again, twice at most.
+
+    Args:
+        least: how many characters it has to have.
+
     Raises:
-        BadRequest: nothing was given, or two different ones.
+        BadRequest: nothing was given, something too short, or two different ones.
     """
-    if not sys.stdin.isatty():
-        password = sys.stdin.readline().rstrip("\r\n")
-    else:
+    asks = sys.stdin.isatty()
+    for last in (False, False, True) if asks else (True,):
         try:
-            password = getpass.getpass("Enter password: ")
-            again = getpass.getpass("Verify password: ") if password else ""
+            password = getpass.getpass("Enter password: ") if asks else sys.stdin.readline().rstrip("\r\n")
+            if not password:
+                raise BadRequest("An empty password lets everybody in; nothing was changed.")
+            trouble = f"That is too short: {least} characters are the least" if len(password) < least else ""
+            if asks and not trouble and getpass.getpass("Verify password: ") != password:
+                trouble = "The two passwords differ"
         except EOFError:  # Ctrl-D
             raise BadRequest("No password was given; nothing was changed.") from None
-        if again != password:
-            raise BadRequest("The two passwords differ; nothing was changed.")
-    if not password:
-        raise BadRequest("An empty password lets everybody in; nothing was changed.")
-    return password
+        if not trouble:
+            return password
+        if last:
+            raise BadRequest(f"{trouble}; nothing was changed.")
+        print(f"{trouble}. Once more:", file=sys.stderr)
+    raise AssertionError("the last round returns or raises")
 
 
 def write_hash(file: Path, section: str, name: str, hashed: str) -> None:

@@ -38,7 +38,7 @@ from homeport.commands.ending import (
 )
 from homeport.commands.listening import as_public, can_ask_for_password, certificate_maker, check_exposure
 from homeport.commands.names import HOMEPORT, NOTEBOOK, Name
-from homeport.commands.password import set_password
+from homeport.commands.password import set_public_password
 from homeport.commands.password_files import reread
 from homeport.commands.profiles import CONFIG_NAME, profile_folder
 from homeport.commands.question import can_ask
@@ -76,7 +76,7 @@ def run(arguments: Sequence[str], name: Name = HOMEPORT) -> int:
     for note in wanted.notes:
         print(f"{name.program}: {note}", file=sys.stderr)
     refuse_root(wanted.settings)
-    wanted = replace(wanted, settings=as_public(wanted.settings, set_password if can_ask_for_password() else None))
+    wanted = replace(wanted, settings=as_public(wanted.settings, set_public_password if can_ask_for_password() else None))
     for warning in check_exposure(wanted.settings):
         print(f"{name.program}: {warning}", file=sys.stderr)
     notifier = Notifier.take(os.environ)

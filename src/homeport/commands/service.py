@@ -69,7 +69,7 @@ def run(arguments: Sequence[str]) -> int:
 def _install(words: list[str]) -> int:
     from homeport.commands.command_line import read_command_line
     from homeport.commands.listening import as_public, can_ask_for_password, check_exposure
-    from homeport.commands.password import set_password
+    from homeport.commands.password import set_public_password
     from homeport.commands.serve import refuse_root
     from homeport.folders import Folders
 
@@ -78,7 +78,7 @@ def _install(words: list[str]) -> int:
     refuse_root(wanted.settings)
     systemd = UserSystemd()
     # What a terminal is needed for, and what a start would refuse, comes before anything is written.
-    settings = as_public(wanted.settings, set_password if can_ask_for_password() else None)
+    settings = as_public(wanted.settings, set_public_password if can_ask_for_password() else None)
     for note in (*wanted.notes, *check_exposure(settings)):
         print(f"homeport: {note}", file=sys.stderr)
     folders = Folders.from_environment()
