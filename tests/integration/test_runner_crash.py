@@ -72,10 +72,9 @@ async def test_killed_at_random_moments(seed: int) -> None:
 class LateReply:
     """A cursor that gives the reply to an execute request behind its idle, as kernels now and then do: when it is told to."""
 
-    def __init__(self, cursor: Cursor, held: list[Entry], *, told: bool, after: int) -> None:
+    def __init__(self, cursor: Cursor, held: list[Entry], *, told: bool) -> None:
         self._cursor, self._held, self._told = cursor, held, told
-        # A reply that stands before the idle is not read again.
-        self._next: list[Entry | Truncated | Ended] = [entry for entry in held if told and entry.seq <= after]
+        self._next: list[Entry | Truncated | Ended] = [*held] if told else []
         self._idle = False
         self.idle_read = asyncio.Event()
 
@@ -95,6 +94,8 @@ class LateReply:
                     items.append(item)
                     if isinstance(item, Entry) and item.parent.msg_type == "execute_request":
                         self._idle = self._idle or b'"idle"' in bytes(item.parts[3])
+                        if self._idle and self._held and self._held[-1].seq < item.seq:
+                            item.seq, self._held[-1].seq = self._held[-1].seq, item.seq
         return items
 
 
@@ -107,7 +108,7 @@ async def test_a_server_that_ends_between_idle_and_reply() -> None:
 
         def attach_late(kernel_id: str, *, generation: int, after: int | None, session: str | None = None) -> Any:
             cursor = attach(kernel_id, generation=generation, after=after, session=session)
-            cursors.append(LateReply(cursor, held, told=told, after=after or 0))
+            cursors.append(LateReply(cursor, held, told=told))
             return cursors[-1]
 
         desk.supervisor.attach = attach_late  # type: ignore[method-assign]

@@ -101,6 +101,9 @@ class JournalReader:
         if self._task is not None:
             self._task.cancel()
             self._task = None
+        if self.target is not None:
+            # Here, not when the task has ended: who follows at once goes on behind it.
+            self._cursors[self.target[0]] = (self.target[1], self._seq)
         self.comms.flush()
         self.target = None
 
@@ -128,8 +131,8 @@ class JournalReader:
         except KernelGone:
             return  # the client was closed: the server ends, the kernel does not
         finally:
-            self._cursors[target[0]] = (target[1], self._seq)
             cursor.close()
+        self._cursors[target[0]] = (target[1], self._seq)
         self._task = self.target = None
         self.comms.end()
         self._ended(target, ended)

@@ -121,6 +121,7 @@ class Runner:
         self._driver: asyncio.Task[None] | None = None
         self._gap: asyncio.TimerHandle | None = None
         self._held = 0
+        self._closed = False
         self._resend = self._queue.running
         self._restart = self._queue.after
         self._turns: list[asyncio.Future[None]] = []
@@ -152,6 +153,7 @@ class Runner:
     async def close(self) -> None:
         """Write what has come, and stop reading. The kernel and the queue stay, for the next time the document is opened."""
         self._held += 1
+        self._closed = True
         self._reader.stop()
         if self._gap is not None:
             self._gap.cancel()
@@ -549,6 +551,8 @@ class Runner:
 
     def _follow(self) -> None:
         """Read the journal that matters now: that of the running run, else that of the kernel."""
+        if self._closed:
+            return
         running, info, reading = self._queue.running, self._link.info, self._reader.target
         if running is not None:
             target = (running.kernel_id, running.generation)
