@@ -123,3 +123,16 @@ async def test_a_server_that_ends_between_idle_and_reply() -> None:
     async with later as desk:
         assert await desk.results(runs, 30) == ["ok", "ok"]
         assert (desk.text("c0"), desk.text("c1")) == ("once\n", "next\n")
+
+
+async def test_reading_that_stops_and_begins_in_one_turn_of_the_loop_goes_on_where_it_was() -> None:
+    async with Desk(code("c0", "import time\nfor n in range(300):\n    print(n, flush=True)\n    time.sleep(0.003)")) as desk:
+        runs = desk.run("c0")
+        await desk.until(lambda: desk.text("c0").count("\n") > 50)
+        reader = desk.runner._reader  # pyright: ignore[reportPrivateUsage]
+        assert reader.target is not None
+        target = reader.target
+        reader.stop()
+        reader.follow(target)
+        assert await desk.results(runs, 60) == ["ok"]
+        assert desk.text("c0") == "".join(f"{n}\n" for n in range(300))
