@@ -186,6 +186,7 @@ async def test_a_dead_kernel_is_noticed_at_once_and_stays_dead(client: Superviso
     assert log.ended.reason == reason
     await becomes(client, lambda: client.kernels[kernel.kernel_id].state == "dead")
     assert client.kernels[kernel.kernel_id].reason == reason
+    assert log.ended.stderr == "last words", "without what an IPython kernel says when it starts"
     assert client.kernels[kernel.kernel_id].pid is None
     with pytest.raises(KernelGone):
         await client.interrupt(kernel.kernel_id)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import select
 import signal
 import subprocess
@@ -21,6 +22,11 @@ import msgspec
 
 STDERR_TAIL = 4096
 """Bytes of a dead kernel's output that are kept with its reason."""
+
+_IPYKERNEL_GREETING = re.compile(
+    r"NOTE: When using the `ipython kernel` entry point.*?To connect another client to this kernel.*?--existing [^\n]*\n?", re.DOTALL
+)
+"""What an IPython kernel that nothing ties to its parent says when it starts; it is about a terminal, and explains no death."""
 
 UNKNOWN_STATUS = "ended, with a status that is not known (an earlier supervisor had started it)"
 
@@ -228,4 +234,4 @@ def tail(file: Path, size: int = STDERR_TAIL) -> str:
         return ""
     if end > size:
         data = data.partition(b"\n")[2] or data
-    return data.decode(errors="replace").strip()
+    return _IPYKERNEL_GREETING.sub("", data.decode(errors="replace")).strip()
