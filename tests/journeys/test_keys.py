@@ -134,6 +134,15 @@ async def test_text_is_found_in_cells_that_are_not_in_the_page(server: Server, o
     await expect(page.cell(7)).to_be_in_viewport()
 
 
+async def test_a_long_name_leaves_room_for_the_rest_of_the_head(server: Server, open_page: OpenPage) -> None:
+    name = "a name that somebody chose without thinking of telephones or of anything as narrow as they are"
+    notebooks.write(server.root / f"{name}.ipynb", "a")
+    page = await NotebookPage(await open_page(server, f"notebooks/{name}.ipynb", size=(360, 740))).loaded()
+    await expect(page.page.get_by_role("button", name="Kernel Python 3")).to_be_in_viewport(ratio=1)
+    await expect(page.page.get_by_text("Saved", exact=True)).to_be_in_viewport(ratio=1)
+    assert await page.page.evaluate("document.documentElement.scrollWidth") == 360
+
+
 async def test_a_menu_takes_the_room_there_is_and_scrolls_when_it_has_more(server: Server, open_page: OpenPage) -> None:
     notebooks.write(server.root / "menu.ipynb", "a")
     page = await NotebookPage(await open_page(server, "notebooks/menu.ipynb")).loaded()
