@@ -127,7 +127,7 @@ async def test_the_files(server: Server, open_page: OpenPage) -> None:
     await nothing_wrong(page)
     notebooks.write(server.root / "one.ipynb", "1")
     (server.root / "folder").mkdir()
-    (server.root / "lost").symlink_to("/nowhere")
+    (server.root / "lost").symlink_to("nowhere")
     (server.root / "table.csv").write_text("a,b\n")
     await page.reload()
     await page.get_by_text("Broken link").wait_for()
