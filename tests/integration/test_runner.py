@@ -15,6 +15,7 @@ import pytest_asyncio
 from harness.desk import Desk, code
 from harness.server import stop_supervisor
 from homeport.core.output_buffer import STREAM_KEY
+from homeport.documents import kept_comms
 from homeport.documents.blobs import BLOB
 from homeport.documents.limits import Limits
 from homeport.errors import NotFound
@@ -183,6 +184,23 @@ async def test_a_kernel_that_dies_says_why_and_stops_the_queue() -> None:
         assert "SIGKILL" in kernel["reason"]
         assert await desk.done("b") == ["ok"]
         assert desk.room.state["kernel"]["generation"] == 2  # type: ignore[index,call-overload]
+
+
+COMMS = """
+from comm import create_comm
+small, large = (
+    create_comm(target_name="test", data={"method": "update", "state": {"n": n}, "buffer_paths": [["b"]]}, buffers=[b"x" * size])
+    for n, size in enumerate((1000, 300_000))
+)
+"""
+
+
+@pytest.mark.expect_log("is not kept")
+async def test_comms_that_are_too_large_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kept_comms, "LARGEST", 200_000)
+    async with Desk(code("a", COMMS)) as desk:
+        assert await desk.done("a") == ["ok"]
+        await desk.until(lambda: [(comm.state["n"], len(comm.buffers["b",])) for comm in desk.runner.comms] == [(0, 1000)])
 
 
 @pytest.mark.expect_log("not installed")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from homeport.core.comms import Comms, widget_state
+from homeport.core.comms import CAPTURED, MOST_CAPTURED, Comms, widget_state
 
 
 def opened(comms: Comms, comm_id: str, buffers: list[bytes] | None = None, paths: list[list[str]] | None = None, **state: Any) -> None:
@@ -58,6 +58,25 @@ def test_output_widgets_capture_what_their_request_puts_out() -> None:
     assert output.state["outputs"] == []
     changed(comms, "o", msg_id="")
     assert comms.capturing("m") == []
+
+
+def test_an_output_widget_keeps_what_is_newest() -> None:
+    comms = Comms()
+    opened(comms, "o", _model_name="OutputModel", _model_module="@jupyter-widgets/output", msg_id="m")
+    [output] = comms.capturing("m")
+    comms.capture(output, {"output_type": "display_data", "data": {"text/plain": "early"}})
+    for number in range(40):
+        comms.capture(output, {"output_type": "stream", "name": "stdout", "text": f"{number} " + "x" * 50_000 + "\n"})
+    [text] = output.state["outputs"]
+    assert CAPTURED - 100 <= len(text["text"]) <= CAPTURED
+    assert text["text"].endswith("39 " + "x" * 50_000 + "\n")
+    picture = {"output_type": "display_data", "data": {"image/png": "y" * 2 * CAPTURED}}
+    comms.capture(output, picture)
+    assert output.state["outputs"] == [picture]
+    for number in range(2 * MOST_CAPTURED):
+        comms.capture(output, {"output_type": "display_data", "data": {"text/plain": str(number)}})
+    assert len(output.state["outputs"]) == MOST_CAPTURED
+    assert output.state["outputs"][-1]["data"] == {"text/plain": str(2 * MOST_CAPTURED - 1)}
 
 
 def test_only_widgets_are_in_the_state_of_widgets() -> None:

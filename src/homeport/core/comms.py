@@ -11,10 +11,14 @@ from __future__ import annotations
 from base64 import b64encode
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, Final, cast
 
 Path = tuple[str | int, ...]
 State = dict[str, Any]
+
+CAPTURED: Final = 1 << 20
+MOST_CAPTURED: Final = 1000
+"""Characters and number of the newest outputs that an Output widget keeps; its cell has them all."""
 
 
 @dataclass(slots=True)
@@ -76,6 +80,12 @@ class Comms:
             self._changed[comm_id] = None
             self._merge(self._open[comm_id], members, buffers)
 
+    def forget(self, comm_id: str) -> None:
+        """Keep a comm no longer, although it is open: there is no room for it."""
+        self._capturing.pop(comm_id, None)
+        del self._open[comm_id]
+        self._changed[comm_id] = None
+
     def clear(self) -> None:
         """The kernel is gone, and its comms with it."""
         self._changed.update(dict.fromkeys(self._open))
@@ -110,7 +120,7 @@ class Comms:
             there[-1] = {**last, "text": str(last.get("text", "")) + str(output.get("text", ""))}
         else:
             there.append(output)
-        comm.state["outputs"] = there
+        comm.state["outputs"] = _newest(there)
 
     def _merge(self, comm: Comm, data: State, buffers: Sequence[bytes]) -> None:
         update = data.get("state")
@@ -138,6 +148,27 @@ def _model(comm: Comm) -> State:
     buffers = [{"encoding": "base64", "path": [*path], "data": b64encode(data).decode()} for path, data in comm.buffers.items()]
     named = {"model_name": "_model_name", "model_module": "_model_module", "model_module_version": "_model_module_version"}
     return {**{name: comm.state.get(key) for name, key in named.items()}, "state": comm.state, **({"buffers": buffers} if buffers else {})}
+
+
+def _newest(outputs: list[State]) -> list[State]:
+    """The last outputs that have room in :data:`CAPTURED`; of the oldest of them, if it is text, its end."""
+    outputs, room = outputs[-MOST_CAPTURED:], CAPTURED
+    for index in range(len(outputs) - 1, -1, -1):
+        output = outputs[index]
+        room -= _length(output)
+        if room < 0:
+            text = output.get("text")
+            cut = [{**output, "text": text[-room:]}] if isinstance(text, str) and -room < len(text) else []
+            return cut + outputs[index + 1 :] or outputs[-1:]
+    return outputs
+
+
+def _length(value: object) -> int:
+    if isinstance(value, str):
+        return len(value)
+    if isinstance(value, dict):
+        return sum(map(_length, cast("dict[str, object]", value).values()))
+    return sum(map(_length, cast("list[object]", value))) if isinstance(value, list) else 1
 
 
 def _is_output(comm: Comm) -> bool:

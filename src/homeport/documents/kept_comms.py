@@ -8,7 +8,8 @@ only. How comms follow from messages is ``core/comms.py``'s.
 from __future__ import annotations
 
 import asyncio
-from typing import Any, cast
+import logging
+from typing import Any, Final, cast
 
 import msgspec
 
@@ -18,7 +19,11 @@ from homeport.documents.tables import Commit, CommRows
 from homeport.protocol import execution
 from homeport.protocol.supervisor import Entry
 
+log = logging.getLogger(__name__)
+
 _EVERY = 1.0
+LARGEST: Final = 64 * 1024 * 1024
+"""Bytes of all comms of a kernel. When they are more, the largest are kept no longer."""
 _BEHIND = 2000
 """Messages without comms after which their place is written all the same."""
 _CAPTURED = frozenset({"stream", "display_data", "execute_result", "error", "clear_output"})
@@ -46,6 +51,7 @@ class KeptComms:
         for _, _, data in sorted(kept.changed, key=lambda row: row[1]) if kept is not None else ():
             comm_id, target, module, state, buffers = _decode(data)
             self.open.restore(Comm(comm_id, target, module, msgspec.json.decode(state), {tuple(path): value for path, value in buffers}))
+        self._sizes: dict[str, int] = {comm_id: len(data) for comm_id, _, data in kept.changed} if kept is not None else {}
         self._ordinals = {comm.comm_id: place for place, comm in enumerate(self.open)}
 
     def begin(self, target: tuple[str, int], seq: int) -> int:
@@ -100,13 +106,28 @@ class KeptComms:
             if comm is None:
                 closed.append(comm_id)
                 self._ordinals.pop(comm_id, None)
+                self._sizes.pop(comm_id, None)
             else:
                 ordinal = self._ordinals.setdefault(comm_id, max(self._ordinals.values(), default=-1) + 1)
-                changed.append((comm_id, ordinal, _encoded(comm)))
+                row = _encoded(comm)
+                self._sizes[comm_id] = len(row)
+                changed.append((comm_id, ordinal, row))
+        self._make_room()
         if not (changed or closed or self._seq > self._written):
             return
         self._written = self._seq
         self._room.log.append(Commit(self._room.document, comms=CommRows(*self._target, self._seq, changed, closed)))
+
+    def _make_room(self) -> None:
+        """Memory has an end: forget the largest comms; the next turn takes them out of the log."""
+        while sum(self._sizes.values()) > LARGEST:
+            comm_id = max(self._sizes, key=lambda each: self._sizes[each])
+            log.warning(
+                "The widget or comm %s of %s is not kept: with it they would be more than %d bytes", comm_id, self._room.document, LARGEST
+            )
+            del self._sizes[comm_id]
+            self.open.forget(comm_id)
+            self._soon()
 
     def _soon(self) -> None:
         if self._timer is None:
