@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from harness.kernel_client import becomes
 from harness.server import environment, stop_supervisor
 from homeport.folders import Folders
 from homeport.kernels.client import SupervisorClient
@@ -71,9 +72,9 @@ async def test_the_table_and_stopping(supervisor: SupervisorClient, tmp_path: Pa
     assert "No kernel has an ID that begins with zzz" in errors
     status, output, _ = await homeport("kernels", "stop", ours[0].kernel_id[:8])
     assert (status, output) == (0, f"{ours[0].kernel_id[:8]}: shut down\n")
-    assert set(supervisor.kernels) == {ours[1].kernel_id}
+    await becomes(supervisor, lambda: set(supervisor.kernels) == {ours[1].kernel_id})
     assert (await homeport("kernels", "stop", "--all"))[0] == 0
-    assert not supervisor.kernels
+    await becomes(supervisor, lambda: not supervisor.kernels)
 
 
 async def test_kernels_of_a_killed_supervisor_are_adopted_and_shown(home: Path, tmp_path: Path) -> None:

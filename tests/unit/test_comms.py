@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from homeport.core.comms import CAPTURED, MOST_CAPTURED, Comms, widget_state
+from homeport.core.comms import CAPTURED, MOST_CAPTURED, Comms, widget_models
 
 
 def opened(comms: Comms, comm_id: str, buffers: list[bytes] | None = None, paths: list[list[str]] | None = None, **state: Any) -> None:
@@ -90,4 +90,4 @@ def test_only_widgets_are_in_the_state_of_widgets() -> None:
         "state": {"_model_name": "ImageModel", "_model_module": "m", "_model_module_version": "2"},
         "buffers": [{"encoding": "base64", "path": ["value"], "data": "/w=="}],
     }
-    assert widget_state(comms) == {"version_major": 2, "version_minor": 0, "state": {"w": model}}
+    assert dict(widget_models(comms)) == {"w": model}

@@ -138,10 +138,10 @@ class Comms:
                     comm.buffers[tuple(cast("list[str | int]", path))] = bytes(buffer)
 
 
-def widget_state(comms: Iterable[Comm]) -> State:
-    """The widgets among ``comms`` as ``application/vnd.jupyter.widget-state+json`` (ipywidgets' ``Widget.get_manager_state``)."""
-    state = {comm.comm_id: _model(comm) for comm in comms if comm.target == "jupyter.widget"}
-    return {"version_major": 2, "version_minor": 0, "state": state}
+def widget_models(comms: Iterable[Comm]) -> Iterator[tuple[str, State]]:
+    """The widgets among ``comms``, each as it stands in the ``state`` of ``application/vnd.jupyter.widget-state+json``
+    (ipywidgets' ``Widget.get_manager_state``)."""
+    return ((comm.comm_id, _model(comm)) for comm in comms if comm.target == "jupyter.widget")
 
 
 def _model(comm: Comm) -> State:

@@ -13,8 +13,10 @@ import re
 from email.utils import formatdate
 from pathlib import Path
 
+import msgspec
+
 from homeport.core import paths
-from homeport.core.comms import widget_state
+from homeport.core.comms import widget_models
 from homeport.errors import BadRequest, NotFound
 from homeport.stores.files import regular
 from homeport.web.base import Handler, content_disposition
@@ -155,9 +157,11 @@ class Blob(Handler):
 class Widgets(Handler):
     """``/api/documents/widgets/<path>``: the widgets of an open notebook's kernel, with their buffers, as nbformat keeps them."""
 
-    kind = Kind.CONTENT
-
     async def get(self, path: str) -> None:
         """GET: ``application/vnd.jupyter.widget-state+json``."""
         document = await self.parts.documents.open(served(path))
-        await self.send_json(widget_state(document.runner.comms))
+        state: dict[str, msgspec.Raw] = {}
+        for comm_id, model in widget_models(list(document.runner.comms)):
+            state[comm_id] = msgspec.Raw(msgspec.json.encode(model))
+            await asyncio.sleep(0)  # together they may have megabytes of buffers
+        await self.send_json({"version_major": 2, "version_minor": 0, "state": state})
