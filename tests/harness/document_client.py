@@ -85,6 +85,8 @@ class DocumentClient:
         self._reachable.set()
         self._reading = asyncio.Event()
         self._reading.set()
+        self._told: dict[str, str] = {}
+        """Text of each cell of which the server was told before a sync."""
         self._settled: dict[str, str] = {}
         """Text of each cell when the server last had everything."""
         self._moved: set[str] = set()
@@ -201,13 +203,17 @@ class DocumentClient:
             self._tell_away()
             self._outbox.append(varint(SYNC) + varint(STEP2) + varint(len(update)) + update)
             self.sent += 1
+            # Behind the changes that came before them: a run is a run of what was typed.
+            self._outbox += [_control(operation) for operation in self._unanswered.values()]
             await self._send()
         else:
+            before = self.texts()
             self._applying = True
             try:
                 self.doc.apply_update(payload)
             finally:
                 self._applying = False
+            await self._tell_taken(before)
             if kind == STEP2:
                 self._synced = True
             else:
@@ -228,8 +234,6 @@ class DocumentClient:
                 self.epoch = message["epoch"]
             await self._send_control({"op": "hello", "protocol": 1, "epoch": self.epoch if self._synced else None, "client": "test"})
             await self._send_sync(STEP1, self.doc.get_state(), counted=False)
-            for operation in list(self._unanswered.values()):
-                await self._send_control(operation)
         elif op == "ack":
             self.acknowledged = message["count"]
             self._settle()
@@ -245,6 +249,7 @@ class DocumentClient:
         """The server has everything, unless an acknowledgement is owed: what others changed is no change of this page."""
         if self.acknowledged >= self.sent:
             self._settled = self.texts()
+            self._told.clear()
             self._moved.clear()
 
     def _tell_away(self) -> None:
@@ -253,8 +258,21 @@ class DocumentClient:
         changed = [each for each, text in self._settled.items() if now.get(each) != text or each in self._moved]
         above = dict(zip(now, ["", *now], strict=False))
         cells = [{"id": each, "base": self._settled[each], "text": now.get(each), "after": above.get(each, "")} for each in changed]
+        self._told = {each: now.get(each, "") for each in changed}
         if cells and self.epoch == self.hello.get("epoch"):
             self._outbox.append(_control({"op": "away", "cells": cells}))
+
+    async def _tell_taken(self, before: dict[str, str]) -> None:
+        """Others have just deleted or moved a cell in which something of this page is not acknowledged, and it is gone."""
+        now = self.texts()
+        unsettled = {each: text for each, text in before.items() if text not in (self._settled.get(each, text), self._told.get(each))}
+        taken = [
+            each for each, text in unsettled.items() if not _new_lines(self._settled[each], text) <= set(now.get(each, "").splitlines())
+        ]
+        above = dict(zip(before, ["", *before], strict=False))
+        cells = [{"id": each, "base": self._settled[each], "text": before[each], "after": above[each]} for each in taken]
+        if cells and self._linked:
+            await self._send_control({"op": "away", "now": True, "cells": cells})
 
     async def _send(self, frame: bytes = b"") -> None:
         """Send what was written to the document so far, then ``frame``: the server gets everything in the order in which it was done."""
@@ -293,7 +311,8 @@ class DocumentClient:
         self._replies[number] = asyncio.get_running_loop().create_future()
         self._unanswered[number] = message
         answer = self._replies[number]
-        await self._send_control(message)
+        if self._linked:
+            await self._send_control(message)
         reply = await asyncio.wait_for(answer, seconds)
         if reply.get("error"):
             raise OpFailed(reply["error"])
@@ -437,3 +456,7 @@ async def open_document(home: object) -> AsyncIterator[OpenDocument]:
     yield open_one
     for client in clients:
         await client.close()
+
+
+def _new_lines(before: str, after: str) -> set[str]:
+    return set(after.splitlines()) - set(before.splitlines())
