@@ -87,7 +87,8 @@ async def test_a_proxy_closes_idle_connections(
     page = await NotebookPage(await open_page(link, "notebooks/a.ipynb")).loaded()  # type: ignore[arg-type]
     await page.mark()
     link.idle = idle
-    link.cut()  # it is for the connections that are made from now on
+    async with page.page.expect_event("websocket"):
+        link.cut()  # it is for the connections that are made from now on
     await page.state(link="online")
     before = link.requests.count(SOCKET)
     await page.cell(0).locator(".cm-content, .cell-source").first.click()

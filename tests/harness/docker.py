@@ -189,6 +189,19 @@ class Container:
 RunContainer = Callable[..., Container]
 
 
+def _lines(file: Path) -> list[str]:
+    return file.read_text().splitlines() if file.exists() else []
+
+
+def _wait_for_addresses() -> None:
+    """A new interface's IPv6 address is tentative for a second; when it no longer is, Chromium drops what it is loading."""
+    interfaces = Path("/proc/net/if_inet6")
+    tentative, deadline = 0x40, time.monotonic() + 10  # IFA_F_TENTATIVE; the fifth column of the file are the flags
+    while any(int(line.split()[4], 16) & tentative for line in _lines(interfaces)):
+        assert time.monotonic() < deadline, "the addresses of a container's network stay tentative"
+        time.sleep(0.05)
+
+
 @pytest.fixture
 def run_container(docker: Docker, image: str) -> Iterator[RunContainer]:
     """``run_container("--init", command=("homeport",))``: ``docker run -d`` with options, reachable on a port of this machine."""
@@ -198,6 +211,7 @@ def run_container(docker: Docker, image: str) -> Iterator[RunContainer]:
         published = ("--network", docker.network, "--publish=127.0.0.1::8888")
         container = docker.run("run", "--detach", *published, *options, image, *command).strip()
         running.append(container)
+        _wait_for_addresses()
         return Container(docker, container)
 
     yield run

@@ -27,7 +27,12 @@ from harness.proxies import Front, StartProxy
 from harness.server import free_port
 from homeport.auth.passwords import hash_password
 
-pytestmark = [pytest.mark.needs("docker", "chromium", "git", "clone"), pytest.mark.timeout(1800)]
+pytestmark = [
+    pytest.mark.needs("docker", "chromium", "git", "clone"),
+    pytest.mark.timeout(1800),
+    # Containers that come and go change this machine's interfaces; Chromium then loads again what it was loading.
+    pytest.mark.expect_console(r"net::ERR_NETWORK_CHANGED"),
+]
 
 PASSWORD = "of the container"
 GUIDE = (ROOT / "docs" / "guide" / "docker.md").read_text()
