@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import Page, expect
 
 from harness import notebooks
 from harness.browser import OpenPage
@@ -126,13 +126,19 @@ async def test_files_are_renamed_deleted_uploaded_and_downloaded(server: Server,
     assert Path(await download.path()).read_bytes() == upload.read_bytes()
 
 
-async def test_which_notebooks_have_a_kernel_is_shown_and_it_can_be_shut_down(server: Server, open_page: OpenPage) -> None:
+async def running(server: Server, open_page: OpenPage) -> tuple[NotebookPage, Page]:
+    """The page of ``long.ipynb``, of which a cell runs, and the files page of the same browser, which says so."""
     notebooks.write(server.root / "long.ipynb", "import time\ntime.sleep(600)")
     page = await NotebookPage(await open_page(server, "notebooks/long.ipynb")).loaded()
     await page.run_all()
     await page.state(kernel="busy", seconds=60)
     files = await open_page(server, "tree", context=page.page.context)
     await expect(files.get_by_role("row", name="long.ipynb")).to_contain_text("Running")
+    return page, files
+
+
+async def test_which_notebooks_have_a_kernel_is_shown_and_it_can_be_shut_down(server: Server, open_page: OpenPage) -> None:
+    page, files = await running(server, open_page)
     await files.get_by_role("link", name="Running").click()
     await files.get_by_role("button", name="Shut down").first.click()
     await files.get_by_role("dialog").get_by_role("button", name="Shut down kernel").click()
@@ -141,12 +147,7 @@ async def test_which_notebooks_have_a_kernel_is_shown_and_it_can_be_shut_down(se
 
 
 async def test_deleting_a_notebook_that_runs_ends_its_kernel_and_its_page_says_so(server: Server, open_page: OpenPage) -> None:
-    notebooks.write(server.root / "long.ipynb", "import time\ntime.sleep(600)")
-    page = await NotebookPage(await open_page(server, "notebooks/long.ipynb")).loaded()
-    await page.run_all()
-    await page.state(kernel="busy", seconds=60)
-    files = await open_page(server, "tree", context=page.page.context)
-    await expect(files.get_by_role("row", name="long.ipynb")).to_contain_text("Running")
+    page, files = await running(server, open_page)
     await files.get_by_role("button", name="Actions for long.ipynb").click()
     await files.get_by_role("menuitem", name="Move to trash").click()
     await expect(files.get_by_role("dialog")).to_contain_text("A kernel runs for it and is shut down")
