@@ -7,8 +7,10 @@ file) and begins again. Meanwhile the server, or the server and the supervisor, 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import re
+import shutil
 import signal
 import time
 from collections import Counter
@@ -24,6 +26,7 @@ from harness.document_client import DocumentClient, OpenDocument, OpFailed
 from harness.faults import Count, RecordFault, Story
 from harness.notebook_page import NotebookPage
 from harness.server import Server
+from homeport.folders import Folders
 
 LINES = 40
 NOTEBOOKS = 5 if faults.LONG else 2
@@ -194,6 +197,13 @@ async def progress(pages: list[DocumentClient], working: list[asyncio.Task[None]
         await asyncio.sleep(0.02)  # many pages, any of which may change
 
 
+def keep_state(folder: Path, story: Story) -> None:
+    """For whoever looks for the cause: the runs, the requests and the journals as they are now, before all is ended."""
+    with contextlib.suppress(shutil.Error):  # a file may go while it is copied
+        shutil.copytree(Folders.from_environment().state, folder)
+    story.say(f"the state is kept in {folder}")
+
+
 KINDS: dict[str, tuple[Callable[[Server, Story], Awaitable[str]], faults.Point, str, bool]] = {
     "server": (kill_the_server, "the server goes", f"killed at random under the work of {NOTEBOOKS} notebooks", True),
     "supervisor": (
@@ -210,7 +220,9 @@ KINDS: dict[str, tuple[Callable[[Server, Story], Awaitable[str]], faults.Point, 
 @pytest.mark.expect_log("No supervisor can be reached")
 @pytest.mark.expect_console(r"net::ERR_|WebSocket connection to .* failed|Failed to load resource")
 @pytest.mark.parametrize("kind", KINDS)
-async def test_random_kills(kind: str, server: Server, open_document: OpenDocument, open_page: OpenPage, record_fault: RecordFault) -> None:
+async def test_random_kills(
+    kind: str, server: Server, open_document: OpenDocument, open_page: OpenPage, record_fault: RecordFault, tmp_path: Path
+) -> None:
     kill, point, fault, whole = KINDS[kind]
     story, tally, over = Story(f"{KILLS} random kills: {kind}"), Tally(), asyncio.Event()
     server.options = ("--on-stop=keep",)
@@ -237,6 +249,9 @@ async def test_random_kills(kind: str, server: Server, open_document: OpenDocume
     try:
         await asyncio.gather(*working)
         await watcher.finished(seconds=PATIENCE)
+    except BaseException:
+        keep_state(tmp_path / "state", story)
+        raise
     finally:
         record_fault(point, fault, times=killed.total(), disk=tally.disk, page=tally.page, seconds=story.elapsed)
         story.say(f"{dict(killed)}; {tally}")

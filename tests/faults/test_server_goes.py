@@ -33,14 +33,14 @@ ROUNDS = 2 if faults.LONG else 1
 # Each cell prints its share of the lines, and notes in a file that it was run. It does not end while a supervisor is away: what ends
 # unseen has an unknown result, and the queue stops there (test_supervisor_killed.py).
 CELL = f"""\
-import os, time
+import glob, os, time
 with open("runs", "a") as file:
     file.write("{{cell}}\\n")
 for number in range({{first}}, {{last}} + 1):
     print(number, flush=True)
     if os.path.exists(f"break-{{{{number}}}}"):
-        os.rename(f"break-{{{{number}}}}", "broken")
-    while number == {{last}} and os.path.exists("broken"):
+        os.rename(f"break-{{{{number}}}}", f"broken-{{{{number}}}}")
+    while number == {{last}} and glob.glob("broken-*"):
         time.sleep(0.01)
     while number == {LINES - 100} and not os.path.exists("all-broken"):
         time.sleep(0.01)
@@ -75,9 +75,9 @@ async def judge(
     assert Count.of_items(runs, [str(n) for n in range(CELLS)]).whole, f"each cell runs once, in order; they ran {runs}"
 
 
-def mended(server: Server) -> None:
-    """Let the cell end that prints now."""
-    (server.root / "broken").unlink()
+def mended(server: Server, line: int) -> None:
+    """Let the cell end that prints now, as far as what broke at that line is concerned: the next may have broken meanwhile."""
+    (server.root / f"broken-{line}").unlink()
 
 
 async def kernel_of(page: DocumentClient) -> tuple[str, int]:
@@ -96,7 +96,7 @@ async def test_crash_loop(attempt: int, server: Server, open_document: OpenDocum
     async for line in moments:
         kernel = await kernel_of(page)
         await server.kill()
-        mended(server)
+        mended(server, line)
         story.say(f"killed at line {line:,}")
         for _ in range(kills):
             starting = asyncio.create_task(server.start())
@@ -146,7 +146,7 @@ async def test_server_and_supervisor_killed_at_once(
         story.say(f"both killed at line {line:,}")
         await server.start()
         await supervisors.kernels()
-        mended(server)
+        mended(server, line)
     await judge(path, page, story, record_fault, "SIGKILL together with the supervisor", times=2, whole=False)
     assert await kernel_of(page) == kernel
 
@@ -178,7 +178,7 @@ async def test_upgrade_to_a_release_that_speaks_this_protocol_too(
     story = Story("upgrade in the middle of a run: the supervisor stays one of the release before")
     path, page, moments = await begin(server, open_document, story, range(20, LINES - 200), 1)
     async for line in moments:
-        mended(server)
+        mended(server, line)
         kernel, supervisor = await kernel_of(page), supervisors.pid()
         await server.kill(signal.SIGTERM)
         server.environment = other_release(tmp_path, "99.0", (2, 1))
@@ -214,7 +214,7 @@ async def test_upgrade_to_a_release_that_cannot_speak_with_the_supervisor(
         os.kill(supervisor, signal.SIGTERM)
         story.say("done as it says")
         await page.until(lambda: page.state["link"]["supervisor"] and not page.state["link"]["reason"], "the next supervisor")
-        mended(server)
+        mended(server, line)
     await judge(path, page, story, record_fault, "upgrade; the supervisor must be ended first", times=1, whole=False)
     assert page.state["kernel"]["id"] == kernel_id
     assert psutil.pid_exists(kernel_pid)

@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import json
+import os
+import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -216,23 +218,37 @@ async def test_two_servers_launch_one_supervisor(make_server: MakeServer, open_d
     assert count.whole, "the same kernels, and each run once"
 
 
-async def test_a_question_that_nobody_heard_can_be_answered(server: Server, open_document: OpenDocument, record_fault: RecordFault) -> None:
-    story = Story("a cell asks while no supervisor lives")
-    # It says that it has asked from another thread, a while after it has.
-    source = """\
+ASKING = """\
 import os, threading, time
 print("begun")
 while not os.path.exists("go"): time.sleep(0.01)
 threading.Timer(0.5, lambda: open("done", "w").close()).start()
 print(input("Who? "))
 """
-    notebooks.write(server.root / "a.ipynb", source, "print('next')")
+"""Says that it has asked from another thread, a while after it has."""
+
+
+@pytest.mark.parametrize("begun", [True, False], ids=["begun", "before-it-said-that-it-begins"])
+async def test_a_question_that_nobody_heard_can_be_answered(
+    begun: bool, server: Server, open_document: OpenDocument, record_fault: RecordFault
+) -> None:
+    story = Story("a cell asks while no supervisor lives")
+    notebooks.write(server.root / "a.ipynb", ASKING, "print('next')")
     page = await open_document(server, "a.ipynb")
-    await page.run()
-    await page.until(lambda: "begun" in page.text("cell-0"), "the cell")
+    await page.ran("cell-1")
     (kernel,) = (await supervisors.kernels()).values()
     assert kernel.pid is not None
+    if not begun:
+        # The request lies before a kernel that does not look.
+        os.kill(kernel.pid, signal.SIGSTOP)
+    await page.run()
+    if begun:
+        await page.until(lambda: "begun" in page.text("cell-0"), "the cell")
+    else:
+        await page.until(lambda: page.state["queue"][0]["state"] == "running", "the submission")
+        await asyncio.to_thread(at_rest, supervisors.pid())
     async with _NoSupervisor():
+        os.kill(kernel.pid, signal.SIGCONT)
         (server.root / "go").touch()
         while not (server.root / "done").exists():
             assert story.elapsed < 60, "the cell does not ask"
@@ -241,15 +257,17 @@ print(input("Who? "))
     await page.until(lambda: bool(page.state.get("inputs")), "an offer to answer", seconds=60)
     (asked,) = page.state["inputs"]
     assert "not heard" in asked["prompt"]
+    del page.state["inputs"]
     await server.restart()
     await page.until(lambda: page.links == 2 and bool(page.state.get("inputs")), "the same offer of the next server", seconds=60)
     await page.operate("input", request=asked["request"], value="Ada")
     await page.idle(seconds=60)
     await page.operate("save")
     cells = notebooks.read(server.root / "a.ipynb")["cells"]
-    disk = Count.of_items([notebooks.stream_text(cell) for cell in cells], ["begun\nAda\nAda\n", "next\n"])
-    shown = Count.of_items([page.text("cell-0"), page.text("cell-1")], ["begun\nAda\nAda\n", "next\n"])
-    fault = "SIGKILL, and a cell asks before the next one is there"
+    wanted = ["begun\nAda\nAda\n" if begun else "Ada\nAda\n", "next\n"]
+    disk = Count.of_items([notebooks.stream_text(cell) for cell in cells], wanted)
+    shown = Count.of_items([page.text("cell-0"), page.text("cell-1")], wanted)
+    fault = f"SIGKILL{'' if begun else ' before a cell is heard to begin'}, and it asks before the next one is there"
     record_fault("the supervisor goes", fault, disk=disk, page=shown, seconds=story.elapsed)
     assert disk.whole
     assert shown.whole

@@ -71,6 +71,28 @@ def test_a_successor_sends_nothing_twice() -> None:
     assert submit(new, "a") == submit(new, "b") == []
 
 
+def test_a_successor_calls_a_kernel_busy_until_it_knows_better() -> None:
+    old = Requests()
+    (first,), (aside,) = submit(old, "a"), old.handle(Submit("aside", "debug_request", "control", b"{}", 0))
+    assert isinstance(first, Remember)
+    assert isinstance(aside, Remember)
+    new = Requests.recovered([first.request, aside.request], [])
+    assert new.state == "busy", "that it began may be what nobody heard"
+    assert new.running == first.request.after + 1
+    for state in ("busy", "idle"):
+        new.handle(Status("aside", "debug_request", state, 7))
+    new.check()
+    assert new.state == "busy", "control requests are answered beside it"
+    (probe,) = submit(new, "probe", "kernel_info_request")
+    assert isinstance(probe, Remember)
+    for command in new.handle(Settle(probe.request)):
+        if isinstance(command, MakeIdle):
+            new.handle(Status(command.request.msg_id, command.request.msg_type, "idle", 9))
+    new.check()
+    assert (new.state, new.running) == ("idle", None)
+    assert Requests.recovered([aside.request], []).state is None
+
+
 @given(
     st.lists(
         st.one_of(

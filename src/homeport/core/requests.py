@@ -5,6 +5,7 @@ it. What is open when a supervisor dies is settled by the next one: :class:`Sett
 
 From the ``status`` messages follows what the kernel does: it is busy while any request is between its ``busy`` and its ``idle``.
 (The last status alone would mislead: control requests are answered, with a busy and an idle of their own, while a cell runs.)
+After the death of a supervisor it counts as busy with whatever is open on shell, until that is settled.
 """
 
 from __future__ import annotations
@@ -134,7 +135,18 @@ class Requests:
             found.handle(Submit(request.msg_id, request.msg_type, request.channel, request.header, request.after, request.ordered))
         for msg_id in finished:
             found._open.pop(msg_id, None)
+        for request in found._open.values():
+            found._presume_busy(request)
+        if found._busy:
+            found._changed()
         return found
+
+    def _presume_busy(self, request: Request) -> None:
+        # Its busy may be among what nobody heard. A kernel that is called idle although it waits in input() would be given up.
+        if request.channel == "shell" and request.ordered:
+            self._busy[request.msg_id] = request.after + 1
+            if request.msg_type == "execute_request":
+                self._running[request.msg_id] = request.after + 1
 
     @property
     def awaiting_idle(self) -> bool:
