@@ -145,8 +145,6 @@ def _count(cell: notebooks.Notebook, number: int) -> Count:
     outputs = [output for output in cell["outputs"] if _VIEW not in output.get("data", {}) and output.get("ename") != "ResultUnknown"]
     # A question that nobody heard, since no supervisor was there, is answered without its prompt.
     text = re.sub(r"(?m)^(Who\? )?Ada\n", "", notebooks.all_text({"outputs": outputs}), count=1)
-    # The end of a line is a message of its own, and may be among those that are missing.
-    text = re.sub(r"(?<=\d)(?=\[\.\.\. \d+ messages)", "\n", text)
     count = Count.of(text, 1 if number == _ONE_LINE else LINES)
     if number == _WIDGET_CELL and count.whole:
         views = [output for output in cell["outputs"] if _VIEW in output.get("data", {})]

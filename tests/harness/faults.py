@@ -45,6 +45,7 @@ POINTS: Final[tuple[Point, ...]] = get_args(Point)
 
 # What a document says where a kernel's messages are missing (documents/runner.py).
 _SAID = re.compile(r"\[\.\.\. (?:[\d,]+ messages? of the kernel left out|messages of the kernel may be missing here): .*\.\.\.\]")
+_BEFORE_SAID = re.compile(r"(?<=\d)(?=\[\.\.\. (?:[\d,]+ )?messages? )")
 
 _ROWS = pytest.StashKey[list["Row"]]()
 
@@ -66,13 +67,14 @@ class Count:
     def of(cls, text: str, expected: int) -> Count:
         """Count a text in which each of ``1..expected`` should stand on a line of its own, in order.
 
-        Where a line of the text says that messages were left out, what is missing just there counts as ``said``.
+        Where a line of the text says that messages were left out, what is missing just there counts as ``said``. The end of a line
+        may be a message of its own: it may be missing alone, or be all that is left.
         """
         numbers: list[int | None] = []  # None: something is missing here, and it is said
-        for line in text.splitlines():
+        for line in _BEFORE_SAID.sub("\n", text).splitlines():
             if _SAID.fullmatch(line):
                 numbers.append(None)
-            else:
+            elif line or numbers[-1:] != [None]:
                 numbers.append(int(line) if line.isdecimal() and 1 <= int(line) <= expected else 0)
         return cls._count(numbers, range(1, expected + 1), _said(numbers, expected))
 

@@ -125,6 +125,14 @@ class Server:
         """Everything that it printed so far."""
         return self.log.read_text(errors="replace") if self.log.exists() else ""
 
+    async def printed(self, words: str) -> str:
+        """Wait until it has printed ``words``; everything that it printed."""
+        deadline = time.monotonic() + READY
+        while words not in (output := self.output()):
+            assert time.monotonic() < deadline, f"no {words!r} in: {output}"
+            await asyncio.sleep(0.02)  # a file of another process
+        return output
+
     async def kill(self, number: int = signal.SIGKILL) -> int:
         """Send it a signal, wait for its end and return the exit status (negative: the signal that ended it)."""
         assert self.process is not None

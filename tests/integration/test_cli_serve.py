@@ -47,15 +47,6 @@ async def start_kernel(server: Server, path: str = "a.ipynb") -> str:
     return str((await asyncio.to_thread(api, server.url, server.token, "POST", "sessions", session))["kernel"]["id"])
 
 
-async def printed(server: Server, words: str) -> str:
-    """Wait until the server has printed ``words``; everything that it printed."""
-    deadline = time.monotonic() + 20
-    while words not in (output := server.output()):
-        assert time.monotonic() < deadline, output
-        await asyncio.sleep(0.02)
-    return output
-
-
 def kernels_shown() -> list[str]:
     """The (short) ids that ``homeport kernels`` shows."""
     return [line.split()[0] for line in homeport("kernels").stdout.splitlines()[1:]]
@@ -100,7 +91,7 @@ async def test_the_next_free_port_is_used(make_server: MakeServer) -> None:
 
 
 async def test_what_it_says_at_the_start(server: Server) -> None:
-    output = await printed(server, "Ctrl-C")
+    output = await server.printed("Ctrl-C")
     assert f"serves {server.root}" in output
     assert output.count("http://") == 1
     assert f"http://localhost:{server.port}/?token={server.token}" in output
@@ -192,7 +183,7 @@ async def test_kernels_are_there_again_at_the_next_start(make_server: MakeServer
     kernel = await start_kernel(server)
     await server.kill(signal.SIGTERM)
     await server.start()
-    await printed(server, "Still running from before: 1 kernel.")
+    await server.printed("Still running from before: 1 kernel.")
     sessions = await asyncio.to_thread(api, server.url, server.token, "GET", "sessions")
     assert [session["kernel"]["id"] for session in sessions] == [kernel]
 

@@ -194,11 +194,11 @@ async def test_what_a_document_cannot_hold_is_kept_to_the_byte(server: Server, o
     wanted["cells"].insert(0, wanted["cells"].pop())
     assert file.read_bytes() == with_escapes(wanted)
     await server.kill()
-    await server.start()
     # Another program's changes of nothing but such values; then a page's of what stands beside them.
     for place in (wanted["metadata"], *wanted["cells"], *(cell["metadata"] for cell in wanted["cells"]), wanted["cells"][2]["outputs"][0]):
         place["exact"] = {**INEXACT, "same": 1.0, "one": 1}
     file.write_bytes(with_escapes(wanted))
+    await server.start()
     page = await open_document(server, "a.ipynb")
     await page.until(lambda: page.cells[0]["metadata"]["exact"] == page.cells[2]["metadata"]["exact"], "the merged file")
     page.cells[1]["metadata"]["exact"] = {**page.cells[1]["metadata"]["exact"], "same": 2}

@@ -92,7 +92,7 @@ class LateReply:
                     self._held.append(item)
                 else:
                     items.append(item)
-                    if isinstance(item, Entry) and item.parent.msg_type == "execute_request":
+                    if not self._told and isinstance(item, Entry) and item.parent.msg_type == "execute_request":
                         self._idle = self._idle or b'"idle"' in bytes(item.parts[3])
                         if self._idle and self._held and self._held[-1].seq < item.seq:
                             item.seq, self._held[-1].seq = self._held[-1].seq, item.seq
