@@ -132,7 +132,7 @@ class Saver:
     # ---- saving ---------------------------------------------------------------------------------------------------
 
     async def save(self) -> None:
-        """Save now. A file that was deleted or moved by others is made again.
+        """Save now, and have it written down that this was done. A file that was deleted or moved by others is made again.
 
         Raises:
             HomeportError: it could not be saved; it is tried again by itself.
@@ -140,6 +140,7 @@ class Saver:
         await self._attempt(create=True)
         if self._error is not None:
             raise self._error
+        await self._room.committed()
 
     async def close(self) -> bool:
         """Save what is not saved, once.
@@ -234,7 +235,8 @@ class Saver:
             await self._keep_old(complaint)
         digest = await asyncio.to_thread(_sha256, data)
         encoded = base.encode()
-        if digest != self._hash or self._gone or anyway:
+        replaces = digest != self._hash or self._gone or anyway
+        if replaces:
             self._room.record_saved(Saved(digest, encoded, done=False))
             await self._room.committed()
             if self._gone:
@@ -243,10 +245,12 @@ class Saver:
             else:
                 await self._keep_first()
                 await self._store.write(self.path, data, if_match=self._hash)
+        self._hash, self._gone, self._trashed = digest, False, False
+        # At once: were we killed before, and were another program to write, nobody could tell from which of the two it began.
+        self._room.record_saved(Saved(digest, encoded))
+        if replaces:
             await self._note_mark()
             await self._keep(pieces, digest)
-        self._hash, self._gone, self._trashed = digest, False, False
-        self._room.record_saved(Saved(digest, encoded))
 
     async def _keep_first(self) -> None:
         """Keep the state that we did not write, too, before it is replaced."""
