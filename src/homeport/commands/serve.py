@@ -21,6 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from homeport import event_loop
 from homeport.commands import daemon
 from homeport.commands.announcement import announcement, service_announcement
 from homeport.commands.command_line import Wanted, read_command_line
@@ -127,14 +128,7 @@ def _run_loop(wanted: Wanted, folders: Folders, container: bool, notifier: Notif
     set_up_log(wanted.settings.log_level)
     if notifier is not None:
         faulthandler.enable()  # a server that hangs is ended by SIGABRT: the log shows where it hung
-    try:
-        import uvloop
-
-        factory: Callable[[], asyncio.AbstractEventLoop] | None = uvloop.new_event_loop
-    except ImportError:  # a platform without it
-        factory = None
-    with asyncio.Runner(loop_factory=factory) as runner:
-        return runner.run(_serve(wanted, folders, container, notifier, tell))
+    return event_loop.run(_serve(wanted, folders, container, notifier, tell))
 
 
 def say(text: str) -> None:

@@ -37,11 +37,9 @@ class Link(asyncio.Protocol):
         loop = asyncio.get_running_loop()
         self.closed: asyncio.Future[None] = loop.create_future()
         self.greeting: asyncio.Future[wire.Greeting] = loop.create_future()
-        self._loop = loop
         self._received = received
         self._frames = FrameReader(wire.MAX_FRAME)
         self._transport: asyncio.Transport | None = None
-        self._out: list[bytes] = []
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -68,20 +66,13 @@ class Link(asyncio.Protocol):
             self.close()
 
     def send(self, data: bytes) -> None:
-        """Send a frame; the frames of one turn of the loop go in one write. On a closed link it goes nowhere."""
-        self._out.append(data)
-        if len(self._out) == 1:
-            self._loop.call_soon(self._flush)
-
-    def _flush(self) -> None:
-        out, self._out = self._out, []
+        """Send a frame; the event loop writes those of one turn together. On a closed link it goes nowhere."""
         if self._transport is not None and not self._transport.is_closing():
-            self._transport.write(b"".join(out))
+            self._transport.write(data)
 
     def close(self) -> None:
         """Hang up."""
         if self._transport is not None:
-            self._flush()
             self._transport.close()
 
 

@@ -24,7 +24,7 @@ VERSION = "5.4"
 
 DELIMITER = b"<IDS|MSG>"
 
-# Up to this size of the content, joining the four parts for one C call of HMAC is cheaper than feeding them one by one.
+# Up to this size of the content, joining the four parts for one call is cheaper than feeding them one by one.
 _JOIN_UP_TO = 64 * 1024
 
 
@@ -100,24 +100,25 @@ class Signer:
         kind, _, digest = scheme.partition("-")
         if kind != "hmac" or digest not in hashlib.algorithms_available:
             raise ProtocolError(f"The signature scheme {scheme!r} is unknown; Jupyter kernels use hmac-sha256")
-        self._key = key
-        self._digest = digest
+        # Copied for each message: that costs half of what one call with the key does.
+        self._mac = hmac.new(key, digestmod=digest) if key else None
 
     def sign(self, parts: Parts) -> bytes:
         """The signature of the first four parts, in hexadecimal; empty when there is no key. Buffers are not signed."""
-        if not self._key:
+        if self._mac is None:
             return b""
+        mac = self._mac.copy()
         header, parent, metadata, content = parts[:4]
         if len(content) <= _JOIN_UP_TO:
-            return hmac.digest(self._key, b"".join((header, parent, metadata, content)), self._digest).hex().encode()
-        mac = hmac.new(self._key, digestmod=self._digest)
-        for part in (header, parent, metadata, content):
-            mac.update(part)
+            mac.update(b"".join((header, parent, metadata, content)))
+        else:
+            for part in (header, parent, metadata, content):
+                mac.update(part)
         return mac.hexdigest().encode()
 
     def verify(self, signature: bytes, parts: Parts) -> bool:
         """Whether ``signature`` is that of ``parts``, in constant time."""
-        return not self._key or hmac.compare_digest(self.sign(parts), signature)
+        return self._mac is None or hmac.compare_digest(self.sign(parts), signature)
 
 
 def make(

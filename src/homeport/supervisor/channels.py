@@ -9,7 +9,7 @@ receive *or a send* it may stay silent although there is something to read, so w
 Nothing is sent before iopub is open, or what the kernel says about it would be published to nobody: a new or adopted kernel's answers
 would seem lost. It is open with its first message (ipykernel greets each subscriber), or shortly after its handshake.
 
-Replies and input requests are handed on at once. iopub is read 2 ms after a request was sent, then, while the kernel is busy, at most
+Replies and input requests are handed on at once. iopub is read 3 ms after a request was sent, then, while the kernel is busy, at most
 every 5 ms, and under a steady flow every 20 ms: that makes batches of what would be single messages. Its reader is off the loop in the
 gap, or the loop would spin. A reply ends the gap, and what came before it on iopub goes before it: nobody waits for the end of a run.
 (Batched with the reply, the first messages would still be on their way to the client when the kernel is done.)
@@ -32,7 +32,7 @@ from homeport.protocol.supervisor import Channel
 
 log = logging.getLogger(__name__)
 
-FIRST_GAP: Final = 0.002
+FIRST_GAP: Final = 0.003
 """Seconds from the sending of a request to the look at iopub: what a kernel says at once comes in one batch, and before the reply."""
 
 GAP: Final = 0.005

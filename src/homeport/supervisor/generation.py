@@ -62,10 +62,6 @@ class Reader(Protocol):
         """There may be more to read."""
         ...
 
-    def flush(self) -> None:
-        """All have been woken: what was read may go its way."""
-        ...
-
 
 MOST_CLIENTS: Final = 1000
 """Sessions of which it is remembered how far they have come; the ones that came first are forgotten first."""
@@ -357,11 +353,8 @@ class Generation:
                     raise AssertionError("requests are submitted through submit()")
 
     def _wake(self) -> None:
-        readers = list(self._readers)
-        for reader in readers:
+        for reader in list(self._readers):
             reader.wake()
-        for reader in readers:
-            reader.flush()
 
     def _fetch_running(self) -> None:
         """After the death of a supervisor: bring the requests that it left open up to what its journal holds."""

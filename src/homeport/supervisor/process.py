@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from homeport import event_loop
 from homeport.errors import SupervisorUnavailable
 from homeport.folders import Folders, private
 from homeport.supervisor.server import Supervisor, state_folder
@@ -161,7 +162,7 @@ def _serve(folders: Folders, lock: int, *, linger: float, stop_kernels: bool, li
     os.ftruncate(lock, 0)
     os.pwrite(lock, str(os.getpid()).encode(), 0)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    asyncio.run(_main(folders, linger=linger, stop_kernels=stop_kernels, listening=listening))
+    event_loop.run(_main(folders, linger=linger, stop_kernels=stop_kernels, listening=listening))
 
 
 async def _main(folders: Folders, *, linger: float, stop_kernels: bool, listening: Callable[[], None]) -> None:

@@ -74,10 +74,6 @@ class JournalReader:
         if self._over:
             self.close()
 
-    def flush(self) -> None:
-        """Send it now: somebody waits for it."""
-        self._connection.flush()
-
     def credit(self, size: int) -> None:
         """The server has read ``size`` bytes."""
         self._room = min(self._window, self._room + size)
@@ -102,9 +98,8 @@ class Connection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._frames = FrameReader(wire.MAX_GREETING)
         self._transport: asyncio.Transport | None = None
-        self._out: list[bytes] = []
-        self._flushing: asyncio.Handle | None = None
-        self._urgent = False
+        self._acknowledged: list[bytes] = []
+        self._later: asyncio.TimerHandle | None = None
         self._greeted = False
         self._changed: set[str] = set()
         self._readers: dict[int, JournalReader] = {}
@@ -165,33 +160,29 @@ class Connection(asyncio.Protocol):
 
     def close(self) -> None:
         """Hang up."""
-        self.flush()
         if self._transport is not None:
             self._transport.close()
 
     def write(self, data: bytes) -> None:
-        """Send a frame; the frames of one turn of the loop go in one write."""
-        self._out.append(data)
-        if not self._urgent:
-            if self._flushing is not None:
-                self._flushing.cancel()
-            self._urgent = True
-            self._flushing = self._loop.call_soon(self.flush)
+        """Send a frame; the event loop writes those of one turn together."""
+        if self._acknowledged:
+            data = self._take_acknowledged() + data
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(data)
 
     def acknowledge(self, data: bytes) -> None:
         """Send a frame with the next one, or a little later."""
-        self._out.append(data)
-        if self._flushing is None:
-            self._flushing = self._loop.call_later(_ACKNOWLEDGED, self.flush)
+        self._acknowledged.append(data)
+        if self._later is None:
+            self._later = self._loop.call_later(_ACKNOWLEDGED, self.write, b"")
 
-    def flush(self) -> None:
-        """Send what waits for the end of this turn of the loop, or longer."""
-        if self._flushing is not None:
-            self._flushing.cancel()
-            self._flushing, self._urgent = None, False
-        out, self._out = self._out, []
-        if out and self._transport is not None and not self._transport.is_closing():
-            self._transport.write(b"".join(out))
+    def _take_acknowledged(self) -> bytes:
+        if self._later is not None:
+            self._later.cancel()
+            self._later = None
+        data = b"".join(self._acknowledged)
+        self._acknowledged.clear()
+        return data
 
     def tell(self, kernel_id: str) -> None:
         """A kernel has changed; a server that does not read is told of the newest state once it does."""
