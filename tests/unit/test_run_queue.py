@@ -12,19 +12,16 @@ from harness.profiles import examples
 from homeport.core.run_queue import (
     Abort,
     Cancel,
-    Command,
     Enqueue,
     Event,
     Idle,
     Interrupt,
     Lost,
-    Record,
     Replied,
     Run,
     RunQueue,
     Skip,
     Start,
-    Submit,
 )
 
 _ids = st.sampled_from([f"r{n}" for n in range(12)])
@@ -49,34 +46,32 @@ class Machine(RuleBasedStateMachine):
         self.count = 0
         self.now = 0.0
 
-    def do(self, event: Event) -> list[Command]:
+    def do(self, event: Event) -> list[Run]:
         self.now += 1
-        commands = self.queue.handle(event)
-        for command in commands:
-            if isinstance(command, Record):
-                before = self.rows.get(command.run.run_id)
-                order = ["queued", "submitted", "finished"]
-                assert before is None or order.index(before.state) < order.index(command.run.state), "a run only goes forward"
-                assert before is None or before.ordinal == command.run.ordinal
-                self.rows[command.run.run_id] = command.run
-            else:
-                assert command.run.run_id not in self.sent, "submitted once"
-                assert self.rows[command.run.run_id] == command.run, "recorded before it is sent"
-                self.sent.append(command.run.run_id)
-        return commands
+        changed = self.queue.handle(event)
+        for run in changed:
+            before = self.rows.get(run.run_id)
+            order = ["queued", "submitted", "finished"]
+            assert before is None or order.index(before.state) < order.index(run.state), "a run only goes forward"
+            assert before is None or before.ordinal == run.ordinal
+            self.rows[run.run_id] = run
+            if run.state == "submitted":
+                self.sent.append(run.run_id)
+        assert len(set(self.sent)) == len(self.sent), "submitted once"
+        return changed
 
     @rule(runs=st.lists(st.tuples(_ids, st.sampled_from("abc")), max_size=4), stop=st.booleans(), after=_afters)
     def enqueue(self, runs: list[tuple[str, str]], stop: bool, after: tuple[str, int] | None) -> None:
         known = set(self.rows)
-        commands = self.do(Enqueue(runs, stop, self.now, after))
-        assert {command.run.run_id for command in commands} == {run_id for run_id, _ in runs} - known
+        changed = self.do(Enqueue(runs, stop, self.now, after))
+        assert {run.run_id for run in changed} == {run_id for run_id, _ in runs} - known
 
     @rule()
     def start(self) -> None:
         head = self.queue.head
         self.count += 1
-        commands = self.do(Start(f"m{self.count}", "k", 1, self.now))
-        assert bool(commands) == (head is not None)
+        changed = self.do(Start(f"m{self.count}", "k", 1, self.now))
+        assert bool(changed) == (head is not None)
         if head is not None:
             assert self.queue.running is not None
             assert self.queue.running.run_id == head.run_id
@@ -110,8 +105,8 @@ class Machine(RuleBasedStateMachine):
     @rule()
     def interrupt(self) -> None:
         self.interrupted = self.queue.running is not None
-        commands = self.do(Interrupt(self.now))
-        assert not self.interrupted or commands == []
+        changed = self.do(Interrupt(self.now))
+        assert not self.interrupted or changed == []
         assert self.interrupted or self.queue.runs == []
 
     @rule(msg=st.sampled_from(["other", "m0"]))
@@ -128,9 +123,9 @@ class Machine(RuleBasedStateMachine):
     @rule(generation=st.integers(1, 2))
     def lost(self, generation: int) -> None:
         running, waiting = self.queue.running, self.queue.runs[1:]
-        commands = self.do(Lost("k", generation, "error", self.now))
-        assert bool(commands) == (running is not None and generation == 1)
-        if commands:
+        changed = self.do(Lost("k", generation, "error", self.now))
+        assert bool(changed) == (running is not None and generation == 1)
+        if changed:
             assert self.queue.runs == left(waiting, ("k", 1))
             self.interrupted = False
 
@@ -181,8 +176,8 @@ def test_an_interrupt_stops_the_rest_even_when_failures_are_tolerated() -> None:
 
 def test_a_reply_that_came_before_the_kernel_died_counts() -> None:
     queue = RunQueue()
-    assert isinstance(queue.handle(Enqueue([("a", "1")], True, 0))[0], Record)
-    assert isinstance(queue.handle(Start("m", "k", 1, 0))[1], Submit)
+    queue.handle(Enqueue([("a", "1")], True, 0))
+    assert [run.state for run in queue.handle(Start("m", "k", 1, 0))] == ["submitted"]
     queue.handle(Replied("m", "ok", False, 1))
     queue.handle(Lost("k", 1, "error", 2))
     assert queue.result("a") == "ok"

@@ -1,9 +1,9 @@
 """The queue of one document's runs: what waits, what runs, and how each run ended.
 
 A run is submitted at most once: it goes from ``queued`` to ``submitted`` with the message id that its request has for ever,
-and from there to ``finished``; at most one is submitted at a time. Events come in, commands come out; the caller makes
-the rows durable in the order of the commands, sends requests, and tells who waits. Pure; cells, kernels and the clock
-are the caller's (``documents/runner.py``).
+and from there to ``finished``; at most one is submitted at a time. Events come in, the runs that are new or have changed come out;
+the caller makes them durable in that order, then sends the request of a run that became ``submitted``, and tells who waits. Pure;
+cells, kernels and the clock are the caller's (``documents/runner.py``).
 """
 
 from __future__ import annotations
@@ -140,26 +140,6 @@ class Abort:
 Event: TypeAlias = Enqueue | Start | Skip | Replied | Idle | Interrupt | Cancel | Lost | Abort
 
 
-# ---- commands ---------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """The run is new or has changed: make it durable, with all else of this step."""
-
-    run: Run
-
-
-@dataclass(frozen=True, slots=True)
-class Submit:
-    """Send the run's request once its row is durable."""
-
-    run: Run
-
-
-Command: TypeAlias = Record | Submit
-
-
 class RunQueue:
     """The queue.
 
@@ -221,8 +201,12 @@ class RunQueue:
             self._queued = frozenset(run.cell_id for run in self._waiting.values())
         return "queued" if cell_id in self._queued else "idle"
 
-    def handle(self, event: Event) -> list[Command]:
-        """The one mutator. Events about requests that are not the running one's are ignored."""
+    def handle(self, event: Event) -> list[Run]:
+        """The one mutator. Events about requests that are not the running one's are ignored.
+
+        Returns:
+            The runs that are new or have changed, to be made durable together.
+        """
         self._queued = None
         match event:
             case Enqueue():
@@ -243,7 +227,7 @@ class RunQueue:
                 return [] if self._interrupted else self._abort(event.now)
             case Cancel():
                 chosen = [run for run in self._waiting.values() if event.run_id in (None, run.run_id)]
-                return [command for run in chosen for command in self._finish(run, "cancelled", event.now)]
+                return [ended for run in chosen for ended in self._finish(run, "cancelled", event.now)]
             case Lost():
                 return self._lose(event)
             case Abort():
@@ -252,9 +236,9 @@ class RunQueue:
                 pass
         return []
 
-    def _enqueue(self, event: Enqueue) -> list[Command]:
+    def _enqueue(self, event: Enqueue) -> list[Run]:
         known = {run.run_id for run in self.runs} | self._results.keys()
-        commands: list[Command] = []
+        changed: list[Run] = []
         for run_id, cell_id in event.runs:
             if run_id not in known:
                 known.add(run_id)
@@ -262,11 +246,11 @@ class RunQueue:
                 run = Run(run_id, cell_id, self._next, event.stop_on_error, event.now, kernel_id=kernel_id, generation=generation)
                 self._next += 1
                 self._waiting[run_id] = run
-                commands.append(Record(run))
+                changed.append(run)
                 self._stopped = None
-        return commands
+        return changed
 
-    def _start(self, event: Start) -> list[Command]:
+    def _start(self, event: Start) -> list[Run]:
         head = self.head
         if head is None:
             return []
@@ -275,37 +259,37 @@ class RunQueue:
         )
         del self._waiting[head.run_id]
         self._running, self._reply, self._idle, self._interrupted = run, None, False, False
-        return [Record(run), Submit(run)]
+        return [run]
 
-    def _settle(self, now: float) -> list[Command]:
+    def _settle(self, now: float) -> list[Run]:
         run, reply = self._running, self._reply
         if run is None or reply is None or not self._idle:
             return []
         result: RunResult = reply.status if reply.status in ("ok", "error", "aborted") else "unknown"  # type: ignore[assignment]
-        commands = self._finish(run, result, now)
+        changed = self._finish(run, result, now)
         stops = run.stop_on_error and not reply.tolerated
         if result != "ok":
             if stops or self._interrupted:
-                commands += self._abort(now, _after(run))
-            self._stopped = _how_it_stopped([command.run for command in commands if isinstance(command, Record)])
-        return commands
+                changed += self._abort(now, _after(run))
+            self._stopped = _how_it_stopped(changed)
+        return changed
 
-    def _lose(self, event: Lost) -> list[Command]:
+    def _lose(self, event: Lost) -> list[Run]:
         run = self._running
         if run is None or (run.kernel_id, run.generation) != (event.kernel_id, event.generation):
             return []
         result = event.result
         if self._reply is not None and self._reply.status in ("ok", "error"):
             result = self._reply.status  # type: ignore[assignment]
-        commands = [*self._finish(run, result, event.now), *self._abort(event.now, _after(run))]
-        self._stopped = _how_it_stopped([command.run for command in commands if isinstance(command, Record)])
-        return commands
+        changed = [*self._finish(run, result, event.now), *self._abort(event.now, _after(run))]
+        self._stopped = _how_it_stopped(changed)
+        return changed
 
-    def _abort(self, now: float, ended: tuple[str, int] | None = None) -> list[Command]:
+    def _abort(self, now: float, ended: tuple[str, int] | None = None) -> list[Run]:
         aborted = [run for run in self._waiting.values() if ended is None or _after(run) != ended]
-        return [command for run in aborted for command in self._finish(run, "aborted", now)]
+        return [ended for run in aborted for ended in self._finish(run, "aborted", now)]
 
-    def _finish(self, run: Run, result: RunResult, now: float) -> list[Command]:
+    def _finish(self, run: Run, result: RunResult, now: float) -> list[Run]:
         if run is self._running:
             self._running = None
         else:
@@ -313,7 +297,7 @@ class RunQueue:
         self._results[run.run_id] = result
         if len(self._results) > _REMEMBERED:
             del self._results[next(iter(self._results))]
-        return [Record(replace(run, state="finished", result=result, finished=now))]
+        return [replace(run, state="finished", result=result, finished=now)]
 
     def check(self) -> None:
         """The invariants; tests call it after every event."""

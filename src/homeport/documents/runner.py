@@ -376,17 +376,14 @@ class Runner:
 
     def _do(self, event: queue.Event) -> list[Run]:
         """Give the queue an event; what follows is written with the next flush."""
-        changed: list[Run] = []
-        for command in self._queue.handle(event):
-            if isinstance(command, queue.Record):
-                run = command.run
-                changed.append(run)
-                self._runs.record(run)
-                if run.state == "finished":
-                    self._sealer.add(run.cell_id)
-                    for waiter in self._results.pop(run.run_id, ()):
-                        if not waiter.done():
-                            waiter.set_result(run.result)
+        changed = self._queue.handle(event)
+        for run in changed:
+            self._runs.record(run)
+            if run.state == "finished":
+                self._sealer.add(run.cell_id)
+                for waiter in self._results.pop(run.run_id, ()):
+                    if not waiter.done():
+                        waiter.set_result(run.result)
         if changed:
             self._wake.set()
         return changed
