@@ -301,10 +301,16 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatu
     terminalreporter.section("faults")
     for line in table(rows):
         terminalreporter.write_line(line)
-    if LONG:
+    if LONG and _all_of_it(terminalreporter.config):
         failed = len(terminalreporter.stats.get("failed", [])) + len(terminalreporter.stats.get("error", []))
         PAGE.write_text(_page(rows, failed))
         terminalreporter.write_line(f"written to {PAGE}")
+
+
+def _all_of_it(config: pytest.Config) -> bool:
+    """Whether the run was not of some tests only, whose rows alone would replace the table of all."""
+    chosen = config.getoption("keyword") or config.getoption("markexpr") or config.getoption("deselect")
+    return not chosen and not any("::" in argument or argument.endswith(".py") for argument in config.args)
 
 
 def _page(rows: list[Row], failed: int) -> str:

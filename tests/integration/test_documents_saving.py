@@ -212,6 +212,19 @@ async def test_what_a_document_cannot_hold_is_kept_to_the_byte(server: Server, o
     assert file.read_bytes() == with_escapes(wanted)
 
 
+async def test_what_a_server_left_that_was_killed_in_a_save_is_taken_away(server: Server, open_document: OpenDocument) -> None:
+    left, young, foreign = (server.root / name for name in (".~homeport-0123456789ab.tmp", ".~homeport-ba9876543210.tmp", ".~lock.tmp"))
+    for file in (left, young, foreign):
+        file.write_text("half of a notebook")
+    for file in (left, foreign):
+        os.utime(file, (time.time() - 7200,) * 2)
+    notebooks.write(server.root / "a.ipynb", "1")
+    page = await open_document(server, "a.ipynb")
+    page.type(0, "2")
+    await page.operate("save")
+    assert sorted(file.name for file in server.root.glob(".~*")) == sorted((young.name, foreign.name)), "another server may be writing"
+
+
 async def test_a_file_keeps_its_minor(server: Server, open_document: OpenDocument) -> None:
     for minor in (0, 2, 4, 5, 6):
         file = server.root / f"{minor}.ipynb"

@@ -14,6 +14,7 @@ import os
 import secrets
 import shutil
 import stat as modes
+import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +26,9 @@ from homeport.stores.base import Kind, Stat
 _MARGIN = 64 * 1024
 """Bytes that stay free beyond what is written, for the folder and the file system's own needs."""
 _PIECE = 1024 * 1024
+_TEMPORARY = ".~homeport-"
+_LEFT_BEHIND = 3600.0
+"""Seconds after which nobody writes a temporary file any more."""
 _SPECIAL = ((modes.S_ISFIFO, "Named pipe"), (modes.S_ISSOCK, "Socket"), (modes.S_ISCHR, "Device"), (modes.S_ISBLK, "Device"))
 
 
@@ -45,6 +49,7 @@ class FileStore:
         self._private = tuple(folder for folder in resolved if not paths.contains(folder, str(self.root)))
         self._trash = trash or self.root / ".Trash-homeport"
         self._outside_links = outside_links
+        self._tidied: set[Path] = set()
 
     # ---- reading --------------------------------------------------------------------------------------------------
 
@@ -156,6 +161,9 @@ class FileStore:
                 raise (
                     OSError(errno.EROFS, os.strerror(errno.EROFS)) if read_only else PermissionError(errno.EACCES, "the file is read-only")
                 )
+            if target.parent not in self._tidied:
+                self._tidied.add(target.parent)
+                _tidy(target.parent)
             _need_room(target.parent, size)
             with _beside(target.parent) as (temporary, descriptor):
                 digest = hashlib.sha256()
@@ -334,10 +342,20 @@ def _need_room(folder: Path, size: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
+def _tidy(folder: Path) -> None:
+    """Take away what a server left that was killed while it wrote. What is young may be another server's, at work."""
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith(_TEMPORARY) and entry.name.endswith(".tmp"):
+                with contextlib.suppress(OSError):
+                    if time.time() - entry.stat(follow_symlinks=False).st_mtime > _LEFT_BEHIND:
+                        os.unlink(entry.path)
+
+
 @contextmanager
 def _beside(folder: Path) -> Generator[tuple[Path, int]]:
     """A new file in ``folder`` for writing; gone at the end unless it was renamed."""
-    temporary = folder / f".~homeport-{secrets.token_hex(6)}.tmp"
+    temporary = folder / f"{_TEMPORARY}{secrets.token_hex(6)}.tmp"
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         yield temporary, descriptor
