@@ -62,6 +62,9 @@ __all__ = [
 
 T = TypeVar("T")
 
+# Seconds for giving free pages back: when a document is closed, and while others wait for their commits.
+_TIDY, _TIDY_BETWEEN = 0.5, 0.1
+
 
 @dataclass(slots=True)
 class _Job:
@@ -326,7 +329,7 @@ class Log:
                 db.execute("UPDATE documents SET clean = 1, used = ? WHERE id = ?", (time.time(), document))
                 found = {row[0] for row in db.execute("SELECT DISTINCT key FROM chunks WHERE document = ?", (document,))}
                 db.executemany("DELETE FROM chunks WHERE document = ? AND key = ?", [(document, key) for key in found - kept])
-            give_back(db)
+            give_back(db, _TIDY)
 
         await self.call(job)
 
@@ -449,7 +452,7 @@ class Log:
                 )
                 for (document,) in unused.fetchall():
                     forget(db, document)
-            give_back(db)
+            give_back(db, _TIDY)
 
         await self.call(job)
 
@@ -499,6 +502,10 @@ class Log:
             else:
                 error = write(db, job.commits)
                 _report(loop, lambda error=error: self._finished(error))
+                if error is None and any(commit.snapshot for commit in job.commits):
+                    # A day's work would leave more than can be given back in the moment in which a server ends.
+                    with contextlib.suppress(sqlite3.Error):
+                        give_back(db, _TIDY_BETWEEN)
         db.close()
 
 

@@ -327,10 +327,12 @@ def forget(db: sqlite3.Connection, document: str) -> None:
     db.execute("DELETE FROM documents WHERE id = ?", (document,))
 
 
-def give_back(db: sqlite3.Connection) -> None:
-    """Give free pages of the file back to the disk: at most 40 MB, a fraction of a second."""
-    # Not execute(): it takes one step of a statement without columns, which is one page.
-    db.executescript("PRAGMA incremental_vacuum(10000)")
+def give_back(db: sqlite3.Connection, seconds: float) -> None:
+    """Give free pages of the file back to the disk, for about so many seconds: what is left then goes another time."""
+    until = time.monotonic() + seconds
+    while db.execute("PRAGMA freelist_count").fetchone()[0] and time.monotonic() < until:
+        # Not execute(): it takes one step of a statement without columns, which is one page.
+        db.executescript("PRAGMA incremental_vacuum(1000)")
 
 
 def error_name(error: Exception) -> str:
