@@ -6,7 +6,6 @@ typed stands there once, unless somebody deleted it.
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -27,15 +26,24 @@ STEPS = 600 if LONG else 80
 BROWSER_STEPS = 0.2
 """Of the steps, how many are done in a browser, which takes its time."""
 DEEDS = ["type"] * 8 + ["insert"] * 2 + ["move"] * 2 + ["delete", "run", "cut", "away", "back", "back"]
-# The texts of all cells by id, as the page shows them. An editor that was not needed yet is a plain text.
+# The texts of all cells by id, as the page shows them. An editor that was not needed yet, or is not in view, is a plain text.
 TEXTS = """() => [...document.querySelectorAll("article[data-cell-id]")].map((cell) => {
-    const lines = [...cell.querySelectorAll(".cm-line")].map((line) => {
+    const lines = [...cell.querySelectorAll(".cm-line, .painted-line")].map((line) => {
         const own = line.cloneNode(true);
         own.querySelectorAll(".remote-caret").forEach((caret) => caret.remove());
-        return own.textContent;
+        return own.textContent.replace(/\\n$/, "");
     });
     return [cell.dataset.cellId, lines.length ? lines.join("\\n") : cell.querySelector(".cell-source")?.textContent ?? ""];
 })"""
+
+
+# Cells that were never near the view are not drawn.
+LOOK_THROUGH = """async () => {
+    for (const cell of document.querySelectorAll("article[data-cell-id]")) {
+        cell.scrollIntoView();
+        await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+    }
+}"""
 
 
 @dataclass
@@ -172,11 +180,11 @@ class BrowserTab:
         return dict(await self.page.page.evaluate(TEXTS))
 
     async def shows(self, wanted: dict[str, str]) -> None:
-        """Give it some time to show these texts; a page draws a cell when it has nothing better to do."""
-        for _ in range(300):
+        """Look through the page until it shows these texts, for some time."""
+        for _ in range(20):
+            await self.page.page.evaluate(LOOK_THROUGH)
             if await self.texts() == wanted:
                 return
-            await asyncio.sleep(0.1)  # drawing is told to nobody
 
     async def _focus(self, cell_id: str) -> bool:
         """Click into a cell; False when somebody took it away."""
