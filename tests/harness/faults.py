@@ -303,7 +303,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatu
         terminalreporter.write_line(line)
     if LONG and _all_of_it(terminalreporter.config):
         failed = len(terminalreporter.stats.get("failed", [])) + len(terminalreporter.stats.get("error", []))
-        PAGE.write_text(_page(rows, failed))
+        # What people wrote below the table stays.
+        _, heading, written = PAGE.read_text().partition("\n## ")
+        PAGE.write_text(_page(rows, failed) + heading + written)
         terminalreporter.write_line(f"written to {PAGE}")
 
 
