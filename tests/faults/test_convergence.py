@@ -6,6 +6,7 @@ typed stands there once, unless somebody deleted it.
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -181,7 +182,8 @@ class BrowserTab:
 
     async def shows(self, wanted: dict[str, str]) -> None:
         """Look through the page until it shows these texts, for some time."""
-        for _ in range(20):
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
             await self.page.page.evaluate(LOOK_THROUGH)
             if await self.texts() == wanted:
                 return

@@ -23,6 +23,8 @@ from harness.faults import Count, Moments, RecordFault, Story
 from harness.notebook_page import NotebookPage
 from harness.processes import at_rest
 from harness.server import MakeServer, Server
+from homeport.folders import Folders
+from homeport.supervisor.server import state_folder
 
 pytestmark = [pytest.mark.timeout(180), pytest.mark.expect_log("No supervisor can be reached")]
 
@@ -246,6 +248,10 @@ async def test_a_question_that_nobody_heard_can_be_answered(
         await page.until(lambda: "begun" in page.text("cell-0"), "the cell")
     else:
         await page.until(lambda: page.state["queue"][0]["state"] == "running", "the submission")
+        requests = state_folder(Folders.from_environment()) / "kernels" / kernel.kernel_id / "1" / "requests"
+        while page.state["queue"][0]["run"].encode() not in requests.read_bytes():
+            assert story.elapsed < 60, "the supervisor does not take it"
+            await asyncio.sleep(0.01)  # a file of another process
         await asyncio.to_thread(at_rest, supervisors.pid())
     async with _NoSupervisor():
         os.kill(kernel.pid, signal.SIGCONT)

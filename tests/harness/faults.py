@@ -71,11 +71,13 @@ class Count:
         may be a message of its own: it may be missing alone, or be all that is left.
         """
         numbers: list[int | None] = []  # None: something is missing here, and it is said
+        rest = False  # behind what is said, the end of a lost line may be left
         for line in _BEFORE_SAID.sub("\n", text).splitlines():
             if _SAID.fullmatch(line):
                 numbers.append(None)
-            elif line or numbers[-1:] != [None]:
+            elif line or not rest:
                 numbers.append(int(line) if line.isdecimal() and 1 <= int(line) <= expected else 0)
+            rest = numbers[-1:] == [None] and bool(line)
         return cls._count(numbers, range(1, expected + 1), _said(numbers, expected))
 
     @classmethod
@@ -311,7 +313,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatu
 
 def _all_of_it(config: pytest.Config) -> bool:
     """Whether the run was not of some tests only, whose rows alone would replace the table of all."""
-    chosen = config.getoption("keyword") or config.getoption("markexpr") or config.getoption("deselect")
+    chosen = (
+        config.getoption("keyword")
+        or config.getoption("markexpr")
+        or config.getoption("deselect")
+        or config.getoption("lf")
+        or config.getoption("maxfail")
+    )
     return not chosen and not any("::" in argument or argument.endswith(".py") for argument in config.args)
 
 

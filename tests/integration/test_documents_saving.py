@@ -223,6 +223,10 @@ async def test_what_a_server_left_that_was_killed_in_a_save_is_taken_away(server
     page.type(0, "2")
     await page.operate("save")
     assert sorted(file.name for file in server.root.glob(".~*")) == sorted((young.name, foreign.name)), "another server may be writing"
+    os.utime(young, (time.time() - 7200,) * 2)
+    page.type(0, "3")
+    await page.operate("save")
+    assert [file.name for file in server.root.glob(".~*")] == [foreign.name], "it was looked at again"
 
 
 async def test_a_file_keeps_its_minor(server: Server, open_document: OpenDocument) -> None:

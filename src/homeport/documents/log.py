@@ -63,7 +63,7 @@ __all__ = [
 T = TypeVar("T")
 
 # Seconds for giving free pages back: when a document is closed, and while others wait for their commits.
-_TIDY, _TIDY_BETWEEN = 0.5, 0.1
+_TIDY, _TIDY_BETWEEN = 0.3, 0.1
 
 
 @dataclass(slots=True)

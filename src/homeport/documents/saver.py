@@ -206,7 +206,8 @@ class Saver:
                 except Conflict as conflict:
                     await self._on_conflict(conflict, create)
                     continue
-            self._settled(base, snapshot.version)
+            else:
+                self._settled(base, snapshot.version)
             return snapshot.version
         raise Conflict(f"“{self.path}” is changed by another program again and again; it is saved when that ends.", path=self.path)
 
@@ -248,8 +249,13 @@ class Saver:
         self._hash, self._gone, self._trashed = digest, False, False
         # At once: were we killed before, and were another program to write, nobody could tell from which of the two it began.
         self._room.record_saved(Saved(digest, encoded))
+        self._settled(base, snapshot.version)
         if replaces:
-            await self._note_mark()
+            try:
+                await self._note_mark()
+            except HomeportError:
+                # It went at once, or cannot be looked at: whoever looks next says so.
+                self._mark = None
             await self._keep(pieces, digest)
 
     async def _keep_first(self) -> None:

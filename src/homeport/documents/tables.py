@@ -332,7 +332,7 @@ def give_back(db: sqlite3.Connection, seconds: float) -> None:
     until = time.monotonic() + seconds
     while db.execute("PRAGMA freelist_count").fetchone()[0] and time.monotonic() < until:
         # Not execute(): it takes one step of a statement without columns, which is one page.
-        db.executescript("PRAGMA incremental_vacuum(1000)")
+        db.executescript("PRAGMA incremental_vacuum(200)")
 
 
 def error_name(error: Exception) -> str:

@@ -40,6 +40,9 @@ class Link(asyncio.Protocol):
         self._received = received
         self._frames = FrameReader(wire.MAX_FRAME)
         self._transport: asyncio.Transport | None = None
+        self._loop = loop
+        self._out: list[bytes] = []
+        self._turn: asyncio.Handle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -66,13 +69,27 @@ class Link(asyncio.Protocol):
             self.close()
 
     def send(self, data: bytes) -> None:
-        """Send a frame; the event loop writes those of one turn together. On a closed link it goes nowhere."""
+        """Send a frame: the first one in a turn of the loop at once, the others together at its end. On a closed link it goes nowhere."""
+        if self._turn is None:
+            self._turn = self._loop.call_soon(self._end_turn)
+            self._write(data)
+        else:
+            self._out.append(data)
+
+    def _end_turn(self) -> None:
+        self._turn = None
+        if self._out:
+            out, self._out = self._out, []
+            self._write(b"".join(out))
+
+    def _write(self, data: bytes) -> None:
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(data)
 
     def close(self) -> None:
         """Hang up."""
         if self._transport is not None:
+            self._end_turn()
             self._transport.close()
 
 

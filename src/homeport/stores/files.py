@@ -161,9 +161,8 @@ class FileStore:
                 raise (
                     OSError(errno.EROFS, os.strerror(errno.EROFS)) if read_only else PermissionError(errno.EACCES, "the file is read-only")
                 )
-            if target.parent not in self._tidied:
+            if target.parent not in self._tidied and _tidy(target.parent):
                 self._tidied.add(target.parent)
-                _tidy(target.parent)
             _need_room(target.parent, size)
             with _beside(target.parent) as (temporary, descriptor):
                 digest = hashlib.sha256()
@@ -342,14 +341,21 @@ def _need_room(folder: Path, size: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def _tidy(folder: Path) -> None:
-    """Take away what a server left that was killed while it wrote. What is young may be another server's, at work."""
+def _tidy(folder: Path) -> bool:
+    """Take away what a server left that was killed while it wrote; whether nothing is left of that.
+
+    What is young may be another server's, at work.
+    """
+    tidy = True
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             if entry.name.startswith(_TEMPORARY) and entry.name.endswith(".tmp"):
                 with contextlib.suppress(OSError):
                     if time.time() - entry.stat(follow_symlinks=False).st_mtime > _LEFT_BEHIND:
                         os.unlink(entry.path)
+                    else:
+                        tidy = False
+    return tidy
 
 
 @contextmanager

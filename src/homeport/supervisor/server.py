@@ -160,11 +160,12 @@ class Connection(asyncio.Protocol):
 
     def close(self) -> None:
         """Hang up."""
+        self.write(b"")
         if self._transport is not None:
             self._transport.close()
 
     def write(self, data: bytes) -> None:
-        """Send a frame; the event loop writes those of one turn together."""
+        """Send a frame, and the acknowledgements that wait before it."""
         if self._acknowledged:
             data = self._take_acknowledged() + data
         if self._transport is not None and not self._transport.is_closing():
@@ -305,19 +306,24 @@ class Supervisor:
     def leave(self) -> None:
         """Be gone soon; kernels run on. From now on servers are not listened to: they ask the next supervisor."""
         self._leaving.set()
+        self._stop_listening()
         for connection in self._connections:
             connection.close()
 
     def _close(self) -> None:
-        if self._server is not None:
-            self._server.close()
-        with contextlib.suppress(OSError):
-            self._socket.unlink()
+        self._stop_listening()
         for task in self._tasks:
             task.cancel()
         for kernel in self._kernels.values():
             kernel.close()
         self._context.term()
+
+    def _stop_listening(self) -> None:
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        with contextlib.suppress(OSError):
+            self._socket.unlink()
 
     async def _tick(self) -> None:
         now = time.monotonic()
@@ -342,6 +348,8 @@ class Supervisor:
     def connected(self, connection: Connection) -> None:
         """A server has come."""
         self._connections.add(connection)
+        if self._leaving.is_set():
+            connection.close()
 
     def disconnected(self, connection: Connection) -> None:
         """A server has gone."""
