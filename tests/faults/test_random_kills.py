@@ -97,12 +97,19 @@ class Worker:
         run_ids = await self.page.run(*names, stop_on_error=True, seconds=PATIENCE)
         # Its answer comes after the news of the queue.
         await self.page.operate("save", seconds=PATIENCE)
+        links = -1
+        while links != self.page.links or self.page.state.get("queue") != []:
+            # A server may tell of an end and be killed before that is durable; the next one goes on with the run.
+            links = self.page.links
+            await self._end_of_queue()
+            await self.page.operate("save", seconds=PATIENCE)
+        await self._judge(dict(zip(run_ids, names, strict=True)))
+
+    async def _end_of_queue(self) -> None:
         while self.page.state.get("queue") != []:
             await self.page.until(lambda: self.page.state.get("queue") == [] or bool(self._asked()), "the queue's end", seconds=PATIENCE)
             for request in self._asked():
                 await self._answer(request)
-        await self.page.operate("save", seconds=PATIENCE)
-        await self._judge(dict(zip(run_ids, names, strict=True)))
 
     def _asked(self) -> list[str]:
         # A server that was killed before the answer was durable asks again: over another link.
