@@ -349,8 +349,8 @@ class DocumentClient:
         return cell_id
 
     def texts(self) -> dict[str, str]:
-        """The text of each cell by id, in order."""
-        return {str(cell["id"]): str(cell["source"]) for cell in self.cells}
+        """The text of each cell by id, in order; what is no cell is left out."""
+        return {str(cell["id"]): str(cell["source"]) for cell in self.cells if isinstance(cell, Map) and "source" in cell}
 
     def _place(self, cell_id: str) -> int:
         return next(index for index, cell in enumerate(self.cells) if cell["id"] == cell_id)

@@ -163,3 +163,17 @@ async def test_a_cell_that_is_moved_keeps_what_its_run_has_printed(server: Serve
     await watcher.idle()
     assert watcher.text("cell-0").split() == [*map(str, range(200)), "end"]
     assert len(watcher.cells) == 2
+
+
+async def test_the_same_cells_moved_by_both(pages: Pages) -> None:
+    away, here = pages
+    here.insert_cell(3, {"id": "cell-3", "cell_type": "code", "source": "d = 1"})
+    await away.until(lambda: "cell-3" in away.texts(), "the fourth cell")
+    await away.go_offline()
+    for page in pages:
+        with page.doc.transaction(origin="test"):
+            page.move("cell-0", 3)
+            page.move("cell-1", 3)
+    texts = await united(away, here)
+    assert sorted(texts.values()) == ["a = 1\na = 2", "b = 1\nb = 2", "c = 1\nc = 2\nc = 3", "d = 1"]
+    assert not copies(here)

@@ -44,7 +44,7 @@ __all__ = ["Room", "YDoc", "new_cell_id"]
 YDoc = Doc[Array[object] | Map[object]]
 
 # Cells.
-_REMEMBERED_AT_ONCE = 100
+_AT_ONCE = 100
 _COMPACT_ROWS = 1000
 _COMPACT_BYTES = 1024 * 1024
 
@@ -94,6 +94,7 @@ class Room:
         self._rows = 0
         self._bytes = 0
         self._ticking = False
+        self._unchecked: tuple[Change, bool] | None = None
         self._remembering = False
         self._closed = False
         self._subscription = doc.observe(self._on_update)
@@ -101,6 +102,7 @@ class Room:
 
     def close(self) -> None:
         """Let go of the document: pages are dropped, nothing is written any more."""
+        self._check()
         self._closed = True
         for peer in list(self.peers):
             peer.close()
@@ -132,6 +134,7 @@ class Room:
         """
         if self._open or not origin:
             raise RuntimeError("a transaction of this room is open already" if self._open else "a transaction needs an origin")
+        self._check()
         before = self.ydoc.get_state()
         self._open = True
         complete = False
@@ -271,6 +274,7 @@ class Room:
         Raises:
             ProtocolError: it is not a Yjs update.
         """
+        self._check()
         before = self.ydoc.get_state()
         self.mirror.remember()
         try:
@@ -284,16 +288,29 @@ class Room:
             self._update = update
             sender.ask()
         change = self._commit(before, sender)
+        self._unchecked = (change, missed)
+        if self.mirror.stale > _AT_ONCE or len(change.inserted) > _AT_ONCE:
+            asyncio.get_running_loop().call_soon(self._check)
+        else:
+            self._check()
+        return change
+
+    def _check(self) -> None:
+        """Repair what the last page's update may not do: at once, or, when it changed many cells, after others had their turn.
+
+        Always before the next change, so that it sees what that update left.
+        """
+        if self._unchecked is None or self._closed:
+            return
+        (change, missed), self._unchecked = self._unchecked, None
         # In one transaction: each look would be one of its own otherwise, which costs more than the look.
         with self.ydoc.transaction(origin="guard"):
             repairs = self._guard.repairs(change, missed=missed)
         if repairs:
             with self.transaction("guard"):
-                for repair in repairs:
-                    repair(self.cells)
-        if self.mirror.stale > _REMEMBERED_AT_ONCE:
+                self._guard.mend(repairs, self.cells)
+        if self.mirror.stale > _AT_ONCE:
             self._remember_soon()
-        return change
 
     def _remember_soon(self) -> None:
         """Many cells changed: read them in slices, before the next update needs them all."""
@@ -303,7 +320,8 @@ class Room:
 
     def _remember(self) -> None:
         self._remembering = False
-        if not self._closed and not self.mirror.remember(_REMEMBERED_AT_ONCE):
+        self._check()
+        if not self._closed and not self.mirror.remember(_AT_ONCE):
             self._remember_soon()
 
     def _lacks_for(self, update: bytes) -> bool:
