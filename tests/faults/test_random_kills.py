@@ -27,6 +27,7 @@ from harness.faults import Count, RecordFault, Story
 from harness.notebook_page import NotebookPage
 from harness.server import Server
 from homeport.folders import Folders
+from homeport.protocol.supervisor import UNANSWERED
 
 LINES = 40
 NOTEBOOKS = 5 if faults.LONG else 2
@@ -57,6 +58,7 @@ for number in range(1, {LINES} + 1):
 """
 CELLS = (_PRINT, _WIDGET, f"\nanswer = input('Who? ')\nassert answer == 'Ada', answer{_PRINT}", _PRINT, "\nprint(1)", _PRINT)
 _WIDGET_CELL, _ONE_LINE = 1, 4
+_DOUBT = f"[... {UNANSWERED} ...]\n"
 _VIEW = "application/vnd.jupyter.widget-view+json"
 
 
@@ -150,8 +152,10 @@ class Worker:
 def _count(cell: notebooks.Notebook, number: int) -> Count:
     """Count a cell's lines; besides them it may show its widget, its question, and that its end was not seen."""
     outputs = [output for output in cell["outputs"] if _VIEW not in output.get("data", {}) and output.get("ename") != "ResultUnknown"]
-    # A question that nobody heard, since no supervisor was there, is answered without its prompt.
-    text = re.sub(r"(?m)^(Who\? )?Ada\n", "", notebooks.all_text({"outputs": outputs}), count=1)
+    text = notebooks.all_text({"outputs": outputs})
+    # An answer that may not have reached the kernel is said to be one, and given again. A question that nobody heard has no prompt.
+    doubts = text.count(_DOUBT)
+    text = re.sub(r"(?m)^(Who\? )?Ada\n", "", text.replace(_DOUBT, ""), count=1 + doubts)
     count = Count.of(text, 1 if number == _ONE_LINE else LINES)
     if number == _WIDGET_CELL and count.whole:
         views = [output for output in cell["outputs"] if _VIEW in output.get("data", {})]

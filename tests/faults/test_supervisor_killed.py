@@ -24,6 +24,7 @@ from harness.notebook_page import NotebookPage
 from harness.processes import at_rest
 from harness.server import MakeServer, Server
 from homeport.folders import Folders
+from homeport.protocol.supervisor import UNANSWERED
 from homeport.supervisor.server import state_folder
 
 pytestmark = [pytest.mark.timeout(180), pytest.mark.expect_log("No supervisor can be reached")]
@@ -277,3 +278,70 @@ async def test_a_question_that_nobody_heard_can_be_answered(
     record_fault("the supervisor goes", fault, disk=disk, page=shown, seconds=story.elapsed)
     assert disk.whole
     assert shown.whole
+
+
+ASKING_TWICE = """\
+import os, time
+name = input("Who? ")
+print("Hello", name)
+while not os.path.exists("go"): time.sleep(0.01)
+print("again", input("Who? "))
+"""
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["the-page-was-told", "the-server-goes-too"])
+async def test_an_answer_that_is_lost_can_be_given_again(
+    told: bool, server: Server, open_document: OpenDocument, record_fault: RecordFault
+) -> None:
+    story = Story("a supervisor is killed with an answer in its hands")
+    notebooks.write(server.root / "a.ipynb", ASKING_TWICE, "print('next')")
+    page = await open_document(server, "a.ipynb")
+    await page.ran("cell-1")
+    (kernel,) = (await supervisors.kernels()).values()
+    assert kernel.pid is not None
+    await page.run()
+    await page.until(lambda: bool(page.state.get("inputs")), "the question")
+    (asked,) = page.state["inputs"]
+    os.kill(kernel.pid, signal.SIGSTOP)
+    # More than the system takes for a kernel that does not look: what is sent behind it stays with the supervisor.
+    await supervisors.send_answer(kernel, "filler", "x" * (8 << 20))
+    if told:
+        await page.operate("input", request=asked["request"], value="Bob")
+        await supervisors.kill()
+    else:
+        # What a server has done that is killed before the answer is durable with it.
+        await supervisors.send_answer(kernel, f"{asked['request']}-answer", "Bob")
+        await supervisors.kill()
+        await server.kill(signal.SIGKILL)
+        await server.start()
+    os.kill(kernel.pid, signal.SIGCONT)
+    story.say("the next supervisor is there")
+    await page.until(lambda: _doubted(page), "an offer to answer again", seconds=60)
+    (again,) = page.state["inputs"]
+    assert again["prompt"].endswith("Who? ")
+    await page.operate("input", request=again["request"], value="Ada")
+    await page.until(lambda: "Hello Ada" in page.text("cell-0"), "the answer")
+    (server.root / "go").touch()
+    await page.until(lambda: bool(page.state["inputs"]), "the next question")
+    (asked,) = page.state["inputs"]
+    assert asked["prompt"] == "Who? ", "no doubt stays behind"
+    await page.operate("input", request=asked["request"], value="Grace")
+    await page.idle(seconds=60)
+    await page.operate("save")
+    cells = notebooks.read(server.root / "a.ipynb")["cells"]
+    wanted = [*(["Who? Bob"] if told else []), "[...]", "Who? Ada", "Hello Ada", "Who? Grace", "again Grace", "next"]
+
+    def lines(cells: list[notebooks.Notebook]) -> list[str]:
+        text = "".join(map(notebooks.all_text, cells)).replace(UNANSWERED, "@")
+        return ["[...]" if "@" in line else line for line in text.splitlines()]
+
+    disk = Count.of_items(lines(cells), wanted)
+    shown = Count.of_items(lines([{"outputs": page.outputs(cell)} for cell in ("cell-0", "cell-1")]), wanted)
+    fault = f"SIGKILL{'' if told else ', and to the server,'} while it holds an answer to `input()`"
+    record_fault("the supervisor goes", fault, disk=disk, page=shown, seconds=story.elapsed)
+    assert disk.whole
+    assert shown.whole
+
+
+def _doubted(page: DocumentClient) -> bool:
+    return any("may not have reached" in asked["prompt"] for asked in page.state.get("inputs", ()))

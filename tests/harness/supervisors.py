@@ -13,6 +13,7 @@ from pathlib import Path
 from homeport.errors import SupervisorUnavailable
 from homeport.folders import Folders
 from homeport.kernels.client import KernelInfo, SupervisorClient
+from homeport.protocol import jupyter
 from homeport.supervisor.server import state_folder
 
 
@@ -74,6 +75,18 @@ async def kill(number: signal.Signals = signal.SIGKILL) -> int:
     os.kill(process, number)
     await gone(process)
     return process
+
+
+async def send_answer(kernel: KernelInfo, msg_id: str, value: str) -> None:
+    """Send a kernel an answer to ``input()``, as a server does."""
+    client = SupervisorClient(Folders.from_environment(), launch=False)
+    try:
+        await client.start()
+        content = {"status": "ok", "value": value}
+        parts = jupyter.make("input_reply", content, session="somebody", msg_id=msg_id, date="2026-01-01T00:00:00Z")
+        await client.submit(kernel.kernel_id, kernel.generation, "stdin", parts)
+    finally:
+        await client.close()
 
 
 async def kernels(seconds: float = 30) -> Mapping[str, KernelInfo]:

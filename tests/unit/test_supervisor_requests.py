@@ -71,6 +71,24 @@ def test_a_successor_sends_nothing_twice() -> None:
     assert submit(new, "a") == submit(new, "b") == []
 
 
+def test_the_last_answer_is_known_while_its_request_is_open() -> None:
+    old = Requests()
+    (asking,) = submit(old, "cell")
+    (answer,) = old.handle(Submit("answer", "input_reply", "stdin", b"{}", 4))
+    submit(old, "later", after=5)
+    assert isinstance(asking, Remember)
+    assert isinstance(answer, Remember)
+    assert old.answer is answer.request
+    assert old.handle(Submit("answer", "input_reply", "stdin", b"{}", 5)) == []
+    new = Requests.recovered([asking.request, answer.request], [])
+    assert new.answer is not None
+    assert (new.answer.msg_id, new.answer.after) == ("answer", 4)
+    assert Requests.recovered([asking.request, answer.request], ["cell"]).answer is None
+    old.handle(Reply("cell"))
+    old.handle(Status("cell", "execute_request", "idle", 6))
+    assert old.answer is None, "what was submitted later did not ask"
+
+
 def test_a_successor_calls_a_kernel_busy_until_it_knows_better() -> None:
     old = Requests()
     (first,), (aside,) = submit(old, "a"), old.handle(Submit("aside", "debug_request", "control", b"{}", 0))

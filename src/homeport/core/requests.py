@@ -125,6 +125,7 @@ class Requests:
         self._running: dict[str, int] = {}
         self._state: Literal["idle", "busy"] | None = None
         self._count = 0
+        self._answer: Request | None = None
         self._awaiting_idle: set[str] = set()
 
     @classmethod
@@ -162,6 +163,13 @@ class Requests:
     def open(self) -> list[Request]:
         """The open requests, oldest first."""
         return list(self._open.values())
+
+    @property
+    def answer(self) -> Request | None:
+        """The last message on stdin, while a request that may have asked for it is open."""
+        answer = self._answer
+        asking = answer is not None and any(each.channel == "shell" and each.order < answer.order for each in self._open.values())
+        return answer if asking else None
 
     @property
     def remembered(self) -> list[str]:
@@ -203,6 +211,8 @@ class Requests:
         request.replied = not event.msg_type.endswith("_request")
         if event.channel in ("shell", "control"):
             self._open[event.msg_id] = request
+        elif event.channel == "stdin":
+            self._answer = request
         return [Remember(request)]
 
     def _status(self, event: Status) -> list[Command]:

@@ -7,6 +7,7 @@ run's row, all that going on after a crash needs. Which run comes next, the kern
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -28,14 +29,15 @@ STREAM_URL = "api/documents/streams/"
 _HIDDEN_PASSWORD = "········"
 
 
-class PendingInput(msgspec.Struct, frozen=True):
-    """An ``input()`` that waits for an answer. ``header`` is the request's, for the answer's parent; empty for one that nobody heard,
-    and that may not be there."""
+class PendingInput(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An ``input()`` that waits for an answer. ``header`` is the request's, for the answer's parent; empty for one that nobody heard.
+    ``doubt`` says why it may not wait; empty when it does."""
 
     request: str
     prompt: str
     password: bool
     header: str
+    doubt: str = ""
 
 
 class Detail(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -47,6 +49,8 @@ class Detail(msgspec.Struct, frozen=True, omit_defaults=True):
     count: int | None = None
     times: dict[str, str] = msgspec.field(default_factory=dict[str, str])
     inputs: list[PendingInput] = msgspec.field(default_factory=list[PendingInput])
+    answered: PendingInput | None = None
+    """The last that was answered, until the kernel says something."""
     reply: tuple[str, bool] | None = None
     """Status and whether a failure is tolerated, once the reply has come."""
     idle: bool = False
@@ -56,6 +60,7 @@ class Detail(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 _UNHEARD = "If this cell waits for an answer: its question was not heard. "
+_UNANSWERED = "If this cell still waits: the answer may not have reached it. "
 _encode = msgspec.json.Encoder().encode
 _detail = msgspec.json.Decoder(Detail).decode
 
@@ -76,6 +81,7 @@ class CellRun:
         self.code: str | None = code
         self.buffer = OutputBuffer(run.run_id, limits)
         self.inputs: dict[str, PendingInput] = {}
+        self._answered: PendingInput | None = None
         self.reply: tuple[str, bool] | None = None
         self.idle = False
         self.gap = False
@@ -95,6 +101,7 @@ class CellRun:
         self.code = known.code
         self.buffer = OutputBuffer.restore(run.run_id, limits, msgspec.json.decode(known.buffer, type=BufferState))
         self.inputs = {pending.request: pending for pending in known.inputs}
+        self._answered = known.answered
         self.reply, self.idle, self.gap = known.reply, known.idle, known.gap
         self.finished = run.state == "finished"
         self._count, self._times = known.count, dict(known.times)
@@ -110,7 +117,7 @@ class CellRun:
     def row(self) -> RunRow:
         """Its row, as of the last write."""
         buffer, inputs = msgspec.Raw(_encode(self.buffer.state)), list(self.inputs.values())
-        detail = Detail(buffer, self.code, self._count, self._times, inputs, self.reply, self.idle, self.gap)
+        detail = Detail(buffer, self.code, self._count, self._times, inputs, self._answered, self.reply, self.idle, self.gap)
         return row_of(self.run, _encode(detail).decode())
 
     # ---- messages -------------------------------------------------------------------------------------------------
@@ -189,15 +196,27 @@ class CellRun:
         self.gap = True
 
     def may_ask(self) -> None:
-        """What is missing may be a question, for the cell says no more and goes on: offer to answer it."""
-        request = f"{self.run.run_id}-unheard"
-        self.inputs[request] = PendingInput(request, _UNHEARD, False, "")
+        """What is missing may be a question or its answer, for the cell says no more and goes on: offer to answer it."""
+        self._ask(self._answered or PendingInput("", "", False, ""), _UNANSWERED if self._answered is not None else _UNHEARD)
+
+    def doubt_answers(self) -> None:
+        """An answer may not have reached the kernel. What waits for one here may be what was answered, by a server that was killed
+        before that was durable."""
+        asked, self.inputs = self.inputs, {}
+        for pending in asked.values():
+            self._ask(pending, _UNANSWERED)
+
+    def _ask(self, question: PendingInput, doubt: str) -> None:
+        # Under another name: its answer is to be sent, also if one was sent before.
+        asked = msgspec.structs.replace(question, request=f"{self.run.run_id}-{uuid.uuid4().hex}", doubt=doubt)
+        self.inputs[asked.request] = asked
 
     def _heard(self) -> None:
         """The run goes on behind what is missing: it does not wait there."""
+        self._answered = None
         if self.gap:
             self.gap = False
-            self.inputs = {request: pending for request, pending in self.inputs.items() if pending.header}
+            self.inputs = {request: pending for request, pending in self.inputs.items() if not pending.doubt}
 
     def on_input_request(self, request: str, header: bytes, parts: Parts) -> None:
         """``input_request`` on stdin."""
@@ -211,13 +230,14 @@ class CellRun:
         if pending is not None:
             self._load()
             self.gap = False
-            prompt = pending.prompt if pending.header else ""
-            self.buffer.stream("stdout", f"{prompt}{_HIDDEN_PASSWORD if pending.password else value}\n")
+            self._answered = pending
+            self.buffer.stream("stdout", f"{pending.prompt}{_HIDDEN_PASSWORD if pending.password else value}\n")
 
     def finish(self) -> None:
         """The run is over; late outputs of its threads may still come."""
         self.finished = True
         self.inputs.clear()
+        self._answered = None
         self.code = None
 
     def _time(self, name: str, date: str) -> None:

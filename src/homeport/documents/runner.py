@@ -53,7 +53,7 @@ from homeport.documents.stopped import StoppedNotice
 from homeport.documents.tables import History
 from homeport.errors import HomeportError, KernelGone, NotFound, SupervisorUnavailable
 from homeport.protocol import execution, jupyter
-from homeport.protocol.supervisor import NOT_THERE, RESULT_UNKNOWN, UNCOUNTED, Channel, Ended, Truncated
+from homeport.protocol.supervisor import NOT_THERE, RESULT_UNKNOWN, UNANSWERED, UNCOUNTED, Channel, Ended, Truncated
 
 if TYPE_CHECKING:
     from homeport.kernels.client import KernelInfo, SupervisorClient
@@ -406,7 +406,7 @@ class Runner:
         self._room.set_state("queue", cast("Any", entries))
         run = self._running()
         asked = [
-            {"request": asked.request, "cell": run.cell_id, "prompt": asked.prompt, "password": asked.password}
+            {"request": asked.request, "cell": run.cell_id, "prompt": asked.doubt + asked.prompt, "password": asked.password}
             for asked in (run.inputs.values() if run is not None else ())
             if run is not None
         ]
@@ -568,6 +568,8 @@ class Runner:
         if run is None:
             return
         run.add_note(_missing(item))
+        if item.reason == UNANSWERED:
+            run.doubt_answers()
         self._runs.touch(run)
         self._look_again(run)
 
@@ -622,6 +624,8 @@ class Runner:
 
 
 def _missing(item: Truncated) -> str:
+    if item.reason == UNANSWERED:
+        return f"[... {item.reason} ...]"
     if item.reason == UNCOUNTED:
         return f"[... messages of the kernel may be missing here: {item.reason} ...]"
     count = item.last - item.first + 1

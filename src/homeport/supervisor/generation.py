@@ -30,6 +30,7 @@ from homeport.protocol.jupyter import Parts, header_of, make
 from homeport.protocol.supervisor import (
     RESULT_UNKNOWN,
     SUPERVISOR_SESSION,
+    UNANSWERED,
     UNCOUNTED,
     Channel,
     Ended,
@@ -150,7 +151,8 @@ class Generation:
                 self._request_file.sent(command.request)
                 self._channels.send(channel, parts, answered=answered)
         if self._request_file.long:
-            self._request_file.compact(self._requests.open, self._requests.remembered)
+            answer = self._requests.answer
+            self._request_file.compact([*self._requests.open, *([answer] if answer else [])], self._requests.remembered)
 
     async def probe(self, channel: Channel = "shell") -> None:
         """Wait until the kernel has handled everything that was submitted on ``channel`` before, and said all it had to say about it.
@@ -174,6 +176,8 @@ class Generation:
 
     def adopt(self) -> None:
         """An earlier supervisor listened until it died; find out from here on what nobody heard."""
+        if self._unanswered():
+            self._keep(Lost(1, UNANSWERED))
         since = max(0, self._journal.last - 500)
         for item in self._items(since, streams=True):
             if isinstance(item, Entry):
@@ -182,6 +186,14 @@ class Generation:
         if not self._counter.counts and self._requests.open:
             self.lost = True
             self._keep(Lost(1, UNCOUNTED))
+
+    def _unanswered(self) -> bool:
+        """Whether nothing shows that the last answer to an ``input_request`` has reached the kernel: it is in one's hands until then."""
+        answer = self._requests.answer
+        if answer is None:
+            return False
+        heard = (item.parent.session for item in self._items(answer.after, streams=True) if isinstance(item, Entry))
+        return not any(session not in ("", SUPERVISOR_SESSION) for session in heard)
 
     def tick(self, *, quiet: bool) -> None:
         """To be called every second or so; ``quiet``: nothing has happened for a while."""
