@@ -317,7 +317,7 @@ def _all_of_it(config: pytest.Config) -> bool:
         config.getoption("keyword")
         or config.getoption("markexpr")
         or config.getoption("deselect")
-        or config.getoption("lf")
+        or config.getoption("lf", default=False)
         or config.getoption("maxfail")
     )
     return not chosen and not any("::" in argument or argument.endswith(".py") for argument in config.args)

@@ -517,8 +517,9 @@ class Documents:
 
 def _import_late() -> None:
     """Import what an open document needs and a starting server does not, in a thread: the loop would stand still meanwhile."""
-    missing = [name for name in _LATE if name not in sys.modules]
-    for name in missing:
+    missing = not sys.modules.keys() >= set(_LATE)
+    for name in _LATE:
+        # Also what another thread has begun to import: whoever needs it on the loop would wait there for the rest.
         importlib.import_module(name)
     if missing:
         # As after the start: no collection is to look through what was imported.

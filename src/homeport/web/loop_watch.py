@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import resource
 import time
 
 log = logging.getLogger(__name__)
@@ -33,6 +34,7 @@ class LoopWatch:
         self._waited = 0.0
         self._others_waited = 0.0
         self._beats = 0
+        self._used = (0.0, 0)
 
     def start(self) -> None:
         """Begin, on the running loop."""
@@ -40,6 +42,7 @@ class LoopWatch:
             self._schedule = os.open("/proc/thread-self/schedstat", os.O_RDONLY | os.O_CLOEXEC)
         self._waited = self._waiting()
         self._others_waited = self._others_waiting()
+        self._used = _used()
         self._due = time.monotonic() + PERIOD
         self._timer = asyncio.get_running_loop().call_later(PERIOD, self._beat)
 
@@ -68,8 +71,13 @@ class LoopWatch:
             self._others_waited = others
         if late > self.longest:
             self.longest = late
+        used = _used()
         if late > WARN_ABOVE:
-            log.warning("The event loop stood still for %d ms.", late * 1000)
+            work, faults = (now - before for now, before in zip(used, self._used, strict=True))
+            log.warning(
+                "The event loop stood still for %d ms (%d ms of them at work, %d pages read from disk).", late * 1000, work * 1000, faults
+            )
+        self._used = used
         self._due = time.monotonic() + PERIOD
         self._timer = asyncio.get_running_loop().call_later(PERIOD, self._beat)
 
@@ -86,6 +94,12 @@ class LoopWatch:
                 with contextlib.suppress(OSError), open(f"/proc/self/task/{task}/schedstat", "rb") as file:
                     total += _seconds_waited(file.fileno())
         return total - self._waiting()
+
+
+def _used() -> tuple[float, int]:
+    """Seconds that this thread ever computed, and how often it had to wait for a page of memory from the disk."""
+    usage = resource.getrusage(getattr(resource, "RUSAGE_THREAD", resource.RUSAGE_SELF))
+    return usage.ru_utime + usage.ru_stime, usage.ru_majflt
 
 
 def _seconds_waited(schedstat: int) -> float:
