@@ -271,7 +271,8 @@ async def test_a_question_that_nobody_heard_can_be_answered(
     await page.idle(seconds=60)
     await page.operate("save")
     cells = notebooks.read(server.root / "a.ipynb")["cells"]
-    wanted = ["begun\nAda\nAda\n" if begun else "Ada\nAda\n", "next\n"]
+    # What was typed is not shown: for all that is known it is a password.
+    wanted = ["begun\nAda\n" if begun else "Ada\n", "next\n"]
     disk = Count.of_items([notebooks.stream_text(cell) for cell in cells], wanted)
     shown = Count.of_items([page.text("cell-0"), page.text("cell-1")], wanted)
     fault = f"SIGKILL{'' if begun else ' before a cell is heard to begin'}, and it asks before the next one is there"
@@ -339,6 +340,53 @@ async def test_an_answer_that_is_lost_can_be_given_again(
     shown = Count.of_items(lines([{"outputs": page.outputs(cell)} for cell in ("cell-0", "cell-1")]), wanted)
     fault = f"SIGKILL{'' if told else ', and to the server,'} while it holds an answer to `input()`"
     record_fault("the supervisor goes", fault, disk=disk, page=shown, seconds=story.elapsed)
+    assert disk.whole
+    assert shown.whole
+
+
+PASSWORD = """\
+import getpass, threading
+name = input("User: ")
+threading.Timer(0.5, lambda: open("done", "w").close()).start()
+print(name, len(getpass.getpass("Password: ")))
+"""
+"""Says that it has asked for the second time from another thread, a while after it has."""
+
+
+async def test_another_question_behind_an_answer_is_not_taken_for_the_same(
+    server: Server, open_document: OpenDocument, record_fault: RecordFault
+) -> None:
+    story = Story("a cell gets an answer, and asks for more while no supervisor lives")
+    notebooks.write(server.root / "a.ipynb", PASSWORD, "print('next')")
+    page = await open_document(server, "a.ipynb")
+    await page.ran("cell-1")
+    (kernel,) = (await supervisors.kernels()).values()
+    assert kernel.pid is not None
+    await page.run()
+    await page.until(lambda: bool(page.state.get("inputs")), "the question")
+    (asked,) = page.state["inputs"]
+    os.kill(kernel.pid, signal.SIGSTOP)
+    await page.operate("input", request=asked["request"], value="ada")
+    # The answer has left it, and lies before a kernel that does not look.
+    await asyncio.to_thread(at_rest, supervisors.pid())
+    async with _NoSupervisor():
+        os.kill(kernel.pid, signal.SIGCONT)
+        while not (server.root / "done").exists():
+            assert story.elapsed < 60, "the cell does not ask"
+            await asyncio.sleep(0.01)  # the kernel can say it in no other way while nothing listens to it
+    story.say("the next supervisor is there")
+    await page.until(lambda: any("not heard" in asked["prompt"] for asked in page.state["inputs"]), "an offer to answer", seconds=60)
+    (asked,) = page.state["inputs"]
+    assert "User" not in asked["prompt"]
+    await page.operate("input", request=asked["request"], value="secret")
+    await page.idle(seconds=60)
+    await page.operate("save")
+    assert b"secret" not in (server.root / "a.ipynb").read_bytes()
+    cells = notebooks.read(server.root / "a.ipynb")["cells"]
+    wanted = ["User: ada\nada 6\n", "next\n"]
+    disk = Count.of_items([notebooks.stream_text(cell) for cell in cells], wanted)
+    shown = Count.of_items([page.text("cell-0"), page.text("cell-1")], wanted)
+    record_fault("the supervisor goes", "SIGKILL behind an answer, and the cell asks again", disk=disk, page=shown, seconds=story.elapsed)
     assert disk.whole
     assert shown.whole
 

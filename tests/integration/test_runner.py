@@ -11,13 +11,16 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from pycrdt import Array, Doc
 
-from harness.desk import Desk, code
+from harness.desk import PATH, Desk, code
 from harness.server import stop_supervisor
 from homeport.core.output_buffer import STREAM_KEY
 from homeport.documents import kept_comms
 from homeport.documents.blobs import BLOB
 from homeport.documents.limits import Limits
+from homeport.documents.peer import Peer
+from homeport.documents.schema import new_cell
 from homeport.errors import NotFound
 from homeport.protocol.supervisor import Truncated
 
@@ -301,6 +304,27 @@ async def test_a_closed_notebook_looks_for_nothing_that_is_missing() -> None:
         assert not timer.cancelled()
         await desk.runner.close()
         assert timer.cancelled()
+
+
+async def test_nobody_sees_what_a_page_may_not_do() -> None:
+    async with Desk(code("a", "print('kept')"), *(code(f"c{number}", "") for number in range(150))) as desk:
+        assert await desk.done("a") == ["ok"]
+        page: Doc[Any] = Doc()
+        page.apply_update(desk.room.snapshot())
+        cells = page.get("cells", type=Array)
+        before = page.get_state()
+        with page.transaction():
+            moved = [new_cell({**each.to_py(), "outputs": []}) for each in cells]
+            del cells[:]
+            cells.extend(moved)
+        peer = Peer(desk.room, lambda frame: None, user="a", path=lambda: PATH, limit=1, longest=1, control=_nothing, stale=_nothing)
+        desk.room.apply(peer, page.get_update(before))
+        # In the same turn of the loop: many cells are looked through in the next one, unless somebody looks before.
+        assert desk.text("a") == "kept\n"
+        peer.close()
+
+
+async def _nothing(*arguments: object) -> None: ...
 
 
 async def test_a_thread_that_prints_after_a_long_stream() -> None:

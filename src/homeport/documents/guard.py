@@ -121,7 +121,7 @@ class Guard:
 
     def _single(self, cell: MirrorCell, out: set[MirrorCell]) -> None:
         """Collapse ``cell`` with the other one of its id when both say the same; else make it a conflict copy."""
-        other = next((each for each in self.mirror.named(cell.id) if each is not cell and each not in out), None)
+        other = next((each for each in self.mirror.named(cell.id) if each is not cell and each not in out and is_cell(each.shared)), None)
         if other is None:
             return
         if _content(cell.shared) == _content(other.shared):

@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 # A turn of the loop longer than this lets others go first.
 _TURN = 0.005
 _OUTPUTS = frozenset({"stream", "display_data", "execute_result", "error", "clear_output"})
+_BEGINS_AND_ENDS = frozenset({"status", "execute_input"})
 _RICH = frozenset({"display_data", "execute_result"})
 
 
@@ -158,6 +159,8 @@ class JournalReader:
     def _on_message(self, entry: Entry) -> None:
         run, msg_type = self._runs.by_msg(entry.parent.msg_id), entry.header.msg_type
         if entry.channel == "iopub":
+            if run is not None and msg_type not in _BEGINS_AND_ENDS and run.heard():
+                self._runs.touch(run)
             if run is not None and msg_type in _OUTPUTS:
                 display = run.on_output(msg_type, entry.parts)
                 if display is not None:

@@ -125,7 +125,6 @@ class CellRun:
     def on_output(self, msg_type: str, parts: Parts) -> str | None:
         """An output message, or ``clear_output``. Returns its display id if it has one. Raises ProtocolError."""
         self._load()
-        self._heard()
         if msg_type == "stream":
             stream = execution.content(parts, execution.Stream)
             self.buffer.stream("stderr" if stream.name == "stderr" else "stdout", stream.text)
@@ -202,36 +201,45 @@ class CellRun:
     def doubt_answers(self) -> None:
         """An answer may not have reached the kernel. What waits for one here may be what was answered, by a server that was killed
         before that was durable."""
-        asked, self.inputs = self.inputs, {}
-        for pending in asked.values():
+        for pending in [each for each in self.inputs.values() if not each.doubt]:
+            del self.inputs[pending.request]
             self._ask(pending, _UNANSWERED)
+
+    def forget_answer(self) -> None:
+        """The kernel has said more, which nobody heard: if it waits, then for the answer to another question."""
+        self._answered = None
+        self.inputs = {request: pending for request, pending in self.inputs.items() if pending.doubt != _UNANSWERED}
 
     def _ask(self, question: PendingInput, doubt: str) -> None:
         # Under another name: its answer is to be sent, also if one was sent before.
         asked = msgspec.structs.replace(question, request=f"{self.run.run_id}-{uuid.uuid4().hex}", doubt=doubt)
         self.inputs[asked.request] = asked
 
-    def _heard(self) -> None:
-        """The run goes on behind what is missing: it does not wait there."""
+    def heard(self) -> bool:
+        """The run goes on behind what is missing: it does not wait there. Whether that is news."""
         self._answered = None
-        if self.gap:
-            self.gap = False
+        news, self.gap = self.gap, False
+        if news:
             self.inputs = {request: pending for request, pending in self.inputs.items() if not pending.doubt}
+        return news
 
     def on_input_request(self, request: str, header: bytes, parts: Parts) -> None:
         """``input_request`` on stdin."""
-        self._heard()
+        self.heard()
         asked = execution.content(parts, execution.InputRequest)
         self.inputs[request] = PendingInput(request, asked.prompt, asked.password, header.decode())
 
-    def answered(self, request: str, value: str) -> None:
-        """An input was answered: it is shown as a terminal shows it."""
-        pending = self.inputs.pop(request, None)
-        if pending is not None:
-            self._load()
+    def answered(self, asked: PendingInput, value: str) -> None:
+        """An input was answered: it is shown as a terminal shows it. Not so where nobody knows whether it is a password."""
+        if self.finished:
+            return
+        # It may be asked under another name by now.
+        if self.inputs.pop(asked.request, None) is not None:
             self.gap = False
-            self._answered = pending
-            self.buffer.stream("stdout", f"{pending.prompt}{_HIDDEN_PASSWORD if pending.password else value}\n")
+            self._answered = asked
+        if asked.header:
+            self._load()
+            self.buffer.stream("stdout", f"{asked.prompt}{_HIDDEN_PASSWORD if asked.password else value}\n")
 
     def finish(self) -> None:
         """The run is over; late outputs of its threads may still come."""

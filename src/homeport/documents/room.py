@@ -11,6 +11,7 @@ The room knows the schema's outline (cells, meta) but not what runs, files or tr
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -38,6 +39,8 @@ from homeport.protocol.document import JSON
 
 if TYPE_CHECKING:
     from homeport.documents.peer import Peer
+
+log = logging.getLogger(__name__)
 
 __all__ = ["Room", "YDoc", "new_cell_id"]
 
@@ -80,14 +83,14 @@ class Room:
         self.meta = cast("Map[object]", doc.get("meta", type=Map))
         self.run_state: Callable[[str], str] = lambda cell_id: "idle"
         """The run state of a cell id; set by whoever runs cells."""
-        self.mirror = Mirror(doc, self.cells, self.meta)
+        self._mirror = Mirror(doc, self.cells, self.meta)
         self.peers: set[Peer] = set()
         self.presence: dict[int, protocol.Presence] = {}
         self.state: dict[str, JSON] = {}
         """The current values of the ``state`` frame: see docs/architecture.md for its keys."""
         self.ordinal = 0
         """Number of the next update."""
-        self._guard = Guard(self.mirror, self._run_state, new_cell_id)
+        self._guard = Guard(self._mirror, self._run_state, new_cell_id)
         self._listeners: list[Callable[[Change, bool], None]] = []
         self._update: bytes | None = None
         self._open = False
@@ -197,6 +200,12 @@ class Room:
 
     # ---- reading --------------------------------------------------------------------------------------------------
 
+    @property
+    def mirror(self) -> Mirror:
+        """What is in the document. What a page may not do is repaired before anybody looks."""
+        self._check()
+        return self._mirror
+
     def find_cell(self, cell_id: str) -> YCell | None:
         """The Yjs map of a cell; None when there is no such cell (any more)."""
         cell = self.mirror.find(cell_id)
@@ -276,7 +285,7 @@ class Room:
         """
         self._check()
         before = self.ydoc.get_state()
-        self.mirror.remember()
+        self._mirror.remember()
         try:
             with self.ydoc.transaction(origin="page"):
                 self.ydoc.apply_update(update)
@@ -289,7 +298,7 @@ class Room:
             sender.ask()
         change = self._commit(before, sender)
         self._unchecked = (change, missed)
-        if self.mirror.stale > _AT_ONCE or len(change.inserted) > _AT_ONCE:
+        if self._mirror.stale > _AT_ONCE or len(change.inserted) > _AT_ONCE:
             asyncio.get_running_loop().call_soon(self._check)
         else:
             self._check()
@@ -298,18 +307,21 @@ class Room:
     def _check(self) -> None:
         """Repair what the last page's update may not do: at once, or, when it changed many cells, after others had their turn.
 
-        Always before the next change, so that it sees what that update left.
+        Always before anybody looks or writes: both are to see what that update left.
         """
         if self._unchecked is None or self._closed:
             return
         (change, missed), self._unchecked = self._unchecked, None
-        # In one transaction: each look would be one of its own otherwise, which costs more than the look.
-        with self.ydoc.transaction(origin="guard"):
-            repairs = self._guard.repairs(change, missed=missed)
-        if repairs:
-            with self.transaction("guard"):
-                self._guard.mend(repairs, self.cells)
-        if self.mirror.stale > _AT_ONCE:
+        try:
+            # In one transaction: each look would be one of its own otherwise, which costs more than the look.
+            with self.ydoc.transaction(origin="guard"):
+                repairs = self._guard.repairs(change, missed=missed)
+            if repairs:
+                with self.transaction("guard"):
+                    self._guard.mend(repairs, self.cells)
+        except Exception:  # whoever writes or reads next has nothing to do with it
+            log.exception("What a page changed could not be checked, and stays")
+        if self._mirror.stale > _AT_ONCE:
             self._remember_soon()
 
     def _remember_soon(self) -> None:
@@ -321,7 +333,7 @@ class Room:
     def _remember(self) -> None:
         self._remembering = False
         self._check()
-        if not self._closed and not self.mirror.remember(_AT_ONCE):
+        if not self._closed and not self._mirror.remember(_AT_ONCE):
             self._remember_soon()
 
     def _lacks_for(self, update: bytes) -> bool:
@@ -355,7 +367,7 @@ class Room:
             commit.done = lambda durable: sender.acknowledge() if durable else None
         if update is not None or commit.done is not None or cursor is not None or runs or chunks:
             self.log.append(commit)
-        change = self.mirror.take()
+        change = self._mirror.take()
         if change:
             for listener in list(self._listeners):
                 listener(change, sender is not None)

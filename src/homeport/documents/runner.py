@@ -326,7 +326,8 @@ class Runner:
         run = self._runs.asking(request_id)
         if run is None or request_id in self._answering:
             raise NotFound("That question has been answered, or its cell does not run any more.", request=request_id)
-        header = run.inputs[request_id].header.encode() or b"{}"
+        asked = run.inputs[request_id]
+        header = asked.header.encode() or b"{}"
         content = {"status": "ok", "value": value}
         parts = jupyter.make("input_reply", content, session=self._session, msg_id=f"{request_id}-answer", date=_now(), parent=header)
         self._answering.add(request_id)
@@ -334,7 +335,7 @@ class Runner:
             await self._submit(run, "stdin", parts)
         finally:
             self._answering.discard(request_id)
-        run.answered(request_id, value)
+        run.answered(asked, value)
         self._runs.touch(run)
         self._runs.flush()
 
@@ -570,6 +571,8 @@ class Runner:
         run.add_note(_missing(item))
         if item.reason == UNANSWERED:
             run.doubt_answers()
+        else:
+            run.forget_answer()
         self._runs.touch(run)
         self._look_again(run)
 

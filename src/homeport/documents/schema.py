@@ -160,7 +160,8 @@ def is_cell(value: object) -> bool:
 def makes_cell(members: Mapping[str, object]) -> bool:
     """Whether a map with these members is a cell, see :func:`is_cell`."""
     kind = members.get("cell_type")
-    if not isinstance(members.get("id"), str) or kind not in ("code", "markdown", "raw"):
+    identity = members.get("id")
+    if not isinstance(identity, str) or not identity or kind not in ("code", "markdown", "raw"):
         return False
     if not isinstance(members.get("source"), Text) or not isinstance(members.get("metadata"), Map):
         return False

@@ -58,7 +58,7 @@ MACHINE_RESTARTED: Final = "ended when this machine was restarted"
 UNCOUNTED: Final = "this kernel does not number its messages, so nobody knows whether it said something while no supervisor was there"
 """The reason in a :class:`Truncated` of one seq that stands for any number of messages, also none."""
 
-UNANSWERED: Final = "the supervisor was killed soon after an answer was sent, which may not have reached the kernel"
+UNANSWERED: Final = "nothing shows that the last answer reached the kernel before its supervisor ended"
 """The reason in a :class:`Truncated` of one seq that stands for no message: the kernel has said nothing since it was sent that answer to
 an ``input_request``."""
 

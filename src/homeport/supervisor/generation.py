@@ -192,8 +192,14 @@ class Generation:
         answer = self._requests.answer
         if answer is None:
             return False
-        heard = (item.parent.session for item in self._items(answer.after, streams=True) if isinstance(item, Entry))
-        return not any(session not in ("", SUPERVISOR_SESSION) for session in heard)
+        for item in self._items(answer.after, streams=True):
+            if isinstance(item, Truncated):
+                # Said already, by the supervisor before.
+                if item.reason == UNANSWERED:
+                    return False
+            elif isinstance(item, Entry) and item.parent.msg_type == "execute_request" and item.header.session != SUPERVISOR_SESSION:
+                return False
+        return True
 
     def tick(self, *, quiet: bool) -> None:
         """To be called every second or so; ``quiet``: nothing has happened for a while."""
