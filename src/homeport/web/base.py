@@ -31,7 +31,8 @@ T = TypeVar("T")
 
 # Below this an answer fits into a packet or two; above it, compressing would keep a thread busy for seconds.
 _COMPRESS_FROM = 1400
-_COMPRESS_TO = 8 * 1024 * 1024
+COMPRESSED = 8 * 1024 * 1024
+"""Bytes up to which an answer is compressed."""
 # zlib takes 10 ms for this much; more goes to a thread.
 _COMPRESS_HERE = 128 * 1024
 
@@ -187,18 +188,22 @@ class Handler(RequestHandler):
     async def send_body(self, body: bytes, content_type: str) -> None:
         """Answer with ``body``, compressed when that is worth it and the client can take it."""
         self.set_header("Content-Type", content_type)
-        if _COMPRESS_FROM <= len(body) <= _COMPRESS_TO:
+        if _COMPRESS_FROM <= len(body) <= COMPRESSED:
             self.add_header("Vary", "Accept-Encoding")
             if "gzip" in self.request.headers.get("Accept-Encoding", ""):
                 self.set_header("Content-Encoding", "gzip")
                 body = _gzip(body) if len(body) < _COMPRESS_HERE else await asyncio.to_thread(_gzip, body)
-        self.set_header("Content-Length", str(len(body)))
+        await self.send_parts(body)
+
+    async def send_parts(self, *parts: bytes | memoryview) -> None:
+        """Send the parts of a body, one behind the other, after all headers but its length."""
+        self.set_header("Content-Length", str(sum(map(len, parts))))
         if self.request.method == "HEAD":
             return
-        view = memoryview(body)
-        for start in range(0, len(body), 1 << 20):
-            # Piecewise: a client that reads slowly gets no whole copy in the socket's buffer.
-            await self.send_piece(bytes(view[start : start + (1 << 20)]))
+        for part in map(memoryview, parts):
+            for start in range(0, len(part), 1 << 20):
+                # Piecewise: a client that reads slowly gets no whole copy in the socket's buffer.
+                await self.send_piece(bytes(part[start : start + (1 << 20)]))
 
     async def send_piece(self, piece: bytes) -> None:
         """Send a piece of the body; waits while the client does not read.

@@ -11,6 +11,7 @@ import base64
 import contextlib
 import mimetypes
 import re
+import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TypeVar
@@ -28,7 +29,7 @@ from homeport.stores.files import pieces_of
 from homeport.stores.welcome import NAME as WELCOME
 from homeport.stores.welcome import welcome_notebook
 from homeport.web import notebook_json
-from homeport.web.base import Handler, read_json
+from homeport.web.base import COMPRESSED, Handler, read_json
 from homeport.web.gate import Rules
 from homeport.web.notebook_json import Saving
 from homeport.web.parts import Parts
@@ -210,7 +211,18 @@ class Contents(ContentsHandler):
             model.hash, model.hash_algorithm = await self.parts.store.hash(path), "sha256"
         if content:
             await self._fill(model, stat, form)
-        await self.send_json(model)
+        if isinstance(model.content, msgspec.Raw) and len(memoryview(model.content)) > COMPRESSED:
+            await self._send_big(model, memoryview(model.content))
+        else:
+            await self.send_json(model)
+
+    async def _send_big(self, model: ContentsModel, content: memoryview) -> None:
+        """Send a model whose content is not to be copied into one JSON: that would hold up everybody."""
+        mark = msgspec.json.encode(uuid.uuid4())
+        model.content = msgspec.Raw(mark)
+        before, _, after = msgspec.json.encode(model).partition(mark)
+        self.set_header("Content-Type", "application/json")
+        await self.send_parts(before, content, after)
 
     def _flag(self, name: str, *, default: bool) -> bool:
         value = self.get_query_argument(name, "1" if default else "0")

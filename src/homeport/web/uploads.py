@@ -31,12 +31,16 @@ class Upload:
         return await asyncio.to_thread(self.file.read_bytes)
 
     def close(self) -> None:
-        """Remove the file."""
+        """Remove the file, in a thread: it takes the system a while to give back what a big one holds."""
         if self._handle >= 0:
-            os.close(self._handle)
-            self._handle = -1
-        with contextlib.suppress(OSError):
-            self.file.unlink()
+            handle, self._handle = self._handle, -1
+            asyncio.get_running_loop().run_in_executor(None, _remove, self.file, handle)
+
+
+def _remove(file: Path, handle: int) -> None:
+    with contextlib.suppress(OSError):
+        file.unlink()
+    os.close(handle)
 
 
 def sweep(folder: Path, *, older_than: float, now: float) -> None:
