@@ -24,7 +24,7 @@ from harness.notebook_page import NotebookPage
 from harness.processes import at_rest
 from harness.server import MakeServer, Server
 from homeport.folders import Folders
-from homeport.protocol.supervisor import UNANSWERED
+from homeport.protocol.supervisor import UNANSWERED, KernelInfo
 from homeport.supervisor.server import state_folder
 
 pytestmark = [pytest.mark.timeout(180), pytest.mark.expect_log("No supervisor can be reached")]
@@ -281,6 +281,20 @@ async def test_a_question_that_nobody_heard_can_be_answered(
     assert shown.whole
 
 
+async def _asked(source: str, server: Server, open_document: OpenDocument) -> tuple[DocumentClient, KernelInfo, str]:
+    """A page whose first cell has asked, its kernel, which does not look any more, and the name of the question."""
+    notebooks.write(server.root / "a.ipynb", source, "print('next')")
+    page = await open_document(server, "a.ipynb")
+    await page.ran("cell-1")
+    (kernel,) = (await supervisors.kernels()).values()
+    assert kernel.pid is not None
+    await page.run()
+    await page.until(lambda: bool(page.state.get("inputs")), "the question")
+    os.kill(kernel.pid, signal.SIGSTOP)
+    (asked,) = page.state["inputs"]
+    return page, kernel, asked["request"]
+
+
 ASKING_TWICE = """\
 import os, time
 name = input("Who? ")
@@ -295,23 +309,16 @@ async def test_an_answer_that_is_lost_can_be_given_again(
     told: bool, server: Server, open_document: OpenDocument, record_fault: RecordFault
 ) -> None:
     story = Story("a supervisor is killed with an answer in its hands")
-    notebooks.write(server.root / "a.ipynb", ASKING_TWICE, "print('next')")
-    page = await open_document(server, "a.ipynb")
-    await page.ran("cell-1")
-    (kernel,) = (await supervisors.kernels()).values()
+    page, kernel, asked = await _asked(ASKING_TWICE, server, open_document)
     assert kernel.pid is not None
-    await page.run()
-    await page.until(lambda: bool(page.state.get("inputs")), "the question")
-    (asked,) = page.state["inputs"]
-    os.kill(kernel.pid, signal.SIGSTOP)
     # More than the system takes for a kernel that does not look: what is sent behind it stays with the supervisor.
     await supervisors.send_answer(kernel, "filler", "x" * (8 << 20))
     if told:
-        await page.operate("input", request=asked["request"], value="Bob")
+        await page.operate("input", request=asked, value="Bob")
         await supervisors.kill()
     else:
         # What a server has done that is killed before the answer is durable with it.
-        await supervisors.send_answer(kernel, f"{asked['request']}-answer", "Bob")
+        await supervisors.send_answer(kernel, f"{asked}-answer", "Bob")
         await supervisors.kill()
         await server.kill(signal.SIGKILL)
         await server.start()
@@ -324,9 +331,9 @@ async def test_an_answer_that_is_lost_can_be_given_again(
     await page.until(lambda: "Hello Ada" in page.text("cell-0"), "the answer")
     (server.root / "go").touch()
     await page.until(lambda: bool(page.state["inputs"]), "the next question")
-    (asked,) = page.state["inputs"]
-    assert asked["prompt"] == "Who? ", "no doubt stays behind"
-    await page.operate("input", request=asked["request"], value="Grace")
+    (second,) = page.state["inputs"]
+    assert second["prompt"] == "Who? ", "no doubt stays behind"
+    await page.operate("input", request=second["request"], value="Grace")
     await page.idle(seconds=60)
     await page.operate("save")
     cells = notebooks.read(server.root / "a.ipynb")["cells"]
@@ -357,16 +364,9 @@ async def test_another_question_behind_an_answer_is_not_taken_for_the_same(
     server: Server, open_document: OpenDocument, record_fault: RecordFault
 ) -> None:
     story = Story("a cell gets an answer, and asks for more while no supervisor lives")
-    notebooks.write(server.root / "a.ipynb", PASSWORD, "print('next')")
-    page = await open_document(server, "a.ipynb")
-    await page.ran("cell-1")
-    (kernel,) = (await supervisors.kernels()).values()
+    page, kernel, asked = await _asked(PASSWORD, server, open_document)
     assert kernel.pid is not None
-    await page.run()
-    await page.until(lambda: bool(page.state.get("inputs")), "the question")
-    (asked,) = page.state["inputs"]
-    os.kill(kernel.pid, signal.SIGSTOP)
-    await page.operate("input", request=asked["request"], value="ada")
+    await page.operate("input", request=asked, value="ada")
     # The answer has left it, and lies before a kernel that does not look.
     await asyncio.to_thread(at_rest, supervisors.pid())
     async with _NoSupervisor():
@@ -376,9 +376,9 @@ async def test_another_question_behind_an_answer_is_not_taken_for_the_same(
             await asyncio.sleep(0.01)  # the kernel can say it in no other way while nothing listens to it
     story.say("the next supervisor is there")
     await page.until(lambda: any("not heard" in asked["prompt"] for asked in page.state["inputs"]), "an offer to answer", seconds=60)
-    (asked,) = page.state["inputs"]
-    assert "User" not in asked["prompt"]
-    await page.operate("input", request=asked["request"], value="secret")
+    (second,) = page.state["inputs"]
+    assert "User" not in second["prompt"]
+    await page.operate("input", request=second["request"], value="secret")
     await page.idle(seconds=60)
     await page.operate("save")
     assert b"secret" not in (server.root / "a.ipynb").read_bytes()

@@ -124,14 +124,6 @@ class Mirror:
         """All cells of that id, in the order in which they came."""
         return self._by_id.get(cell_id, ())
 
-    def index(self, cell: MirrorCell) -> int:
-        """The place of ``cell``.
-
-        Raises:
-            ValueError: it is not in the document any more.
-        """
-        return self._cells.index(cell)
-
     def take(self) -> Change:
         """What changed since the last call."""
         change, self._change = self._change, Change()

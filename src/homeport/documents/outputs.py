@@ -196,7 +196,10 @@ class CellRun:
 
     def may_ask(self) -> None:
         """What is missing may be a question or its answer, for the cell says no more and goes on: offer to answer it."""
-        self._ask(self._answered or PendingInput("", "", False, ""), _UNANSWERED if self._answered is not None else _UNHEARD)
+        if self._answered is not None:
+            self._ask(self._answered, _UNANSWERED)
+        else:
+            self._ask(PendingInput("", "", False, ""), _UNHEARD)
 
     def doubt_answers(self) -> None:
         """An answer may not have reached the kernel. What waits for one here may be what was answered, by a server that was killed

@@ -16,7 +16,8 @@ Nothing here is lost or done twice, whatever is killed between two steps. The st
 
 "Restart and run all" is one step: its runs are committed before the restart begins, and wait for the end of the kernel's generation.
 An answer to ``input()`` has a message id made from its request's, and is sent before the request is taken away: killed in
-between, the page asks again and the second answer is not taken. A new generation's journal is read from its beginning.
+between, the page asks again and the second answer is not taken. When the supervisor is killed too, that answer may be lost: the
+next one says so, and the question is asked again under another name. A new generation's journal is read from its beginning.
 
 What the kernel is, and getting one, is ``kernel_link.py``'s; reading its journal ``journal_reader.py``'s; writing
 ``cell_runs.py``'s; what a message does to a cell ``outputs.py``'s; what becomes of a long stream ``sealing.py``'s.

@@ -188,7 +188,7 @@ class Generation:
             self._keep(Lost(1, UNCOUNTED))
 
     def _unanswered(self) -> bool:
-        """Whether nothing shows that the last answer to an ``input_request`` has reached the kernel: it is in one's hands until then."""
+        """Whether nothing shows that the last answer to an ``input_request`` reached the kernel: no execution has said anything since."""
         answer = self._requests.answer
         if answer is None:
             return False
