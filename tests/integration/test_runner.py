@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import itertools
 import os
 import signal
-from collections.abc import AsyncIterator
+import threading
+import time
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import pytest
@@ -17,11 +20,12 @@ from harness.desk import PATH, Desk, code
 from harness.server import stop_supervisor
 from homeport.core.output_buffer import STREAM_KEY
 from homeport.documents import kept_comms
-from homeport.documents.blobs import BLOB
+from homeport.documents.blobs import BLOB, Blobs, Inline
 from homeport.documents.limits import Limits
 from homeport.documents.peer import Peer
 from homeport.documents.schema import new_cell
 from homeport.errors import NotFound
+from homeport.protocol.document import JSON
 from homeport.protocol.supervisor import Truncated
 
 
@@ -40,6 +44,40 @@ handle.update({"text/plain": "second"}, raw=True)
 print("10%", end=""); sys.stdout.flush(); print("\\r20%", end=""); sys.stdout.flush(); print("\\r30%")
 40 + 2
 """
+
+
+PICTURES = """
+import base64, os
+from IPython.display import display
+for number in range(3):
+    print("before", number, flush=True)
+    handle = display({"image/png": base64.b64encode(bytes([number]) * 100_000).decode()}, raw=True, display_id=True)
+    print("behind", number, flush=True)
+handle.update({"image/png": base64.b64encode(b"x" * 100_000).decode()}, raw=True)
+"""
+
+
+async def test_big_outputs_wait_for_a_slow_disk_and_nobody_else_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: set[threading.Thread] = set()
+    externalise = Blobs.externalise
+
+    def slow(self: Blobs, output: Mapping[str, JSON], inline: Inline) -> dict[str, JSON]:
+        threads.add(threading.current_thread())
+        time.sleep(0.2)
+        return externalise(self, output, inline)
+
+    monkeypatch.setattr(Blobs, "externalise", slow)
+    async with Desk(code("a", PICTURES), code("b", PICTURES)) as desk:
+        assert await desk.done("a", "b") == ["ok", "ok"]
+        for cell in "ab":
+            # What is finished is there: all of it, in its order.
+            texts = [output.get("text") or output["data"][BLOB]["size"] for output in desk.outputs(cell)]
+            expected = [word for number in range(3) for word in (f"before {number}\n", 100_000, f"behind {number}\n")]
+            assert "".join(map(str, texts)) == "".join(map(str, expected))
+            (name,) = {desk.outputs(cell)[-2]["data"][BLOB]["sha256"]}
+            assert base64.b64decode(str(desk.blobs.value(name))) == b"x" * 100_000
+        assert threads
+        assert threading.current_thread() not in threads, "the loop waited for the disk"
 
 
 async def test_every_output_type_and_what_jupyterlab_records() -> None:

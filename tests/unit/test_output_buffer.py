@@ -109,6 +109,7 @@ _step = st.one_of(
     st.tuples(st.just("show"), st.sampled_from([None, "d1", "d2"]), st.sampled_from(["x", "y"])),
     st.tuples(st.just("update"), st.sampled_from(["d1", "d2", "d3"]), st.sampled_from(["new", "newer"])),
     st.tuples(st.just("clear"), st.booleans()),
+    st.tuples(st.just("ahead")),
     st.tuples(st.just("flush")),
     st.tuples(st.just("crash")),
 )
@@ -118,6 +119,7 @@ _steps = st.lists(_step, max_size=40)
 def play(steps: list[tuple[Any, ...]], limits: OutputLimits, document: Document) -> OutputBuffer:
     buffer = OutputBuffer("run", limits)
     document.flush(buffer)
+    underway: list[tuple[Output, Output]] = []
     for step in steps:
         kind, *rest = step
         if kind == "stream":
@@ -128,9 +130,15 @@ def play(steps: list[tuple[Any, ...]], limits: OutputLimits, document: Document)
             buffer.update(rest[0], {"text/plain": rest[1]}, {})
         elif kind == "clear":
             buffer.clear(rest[0])
+        elif kind == "ahead":
+            # What a thread began with may be late: other things may have happened to those outputs meanwhile.
+            for output, form in underway:
+                buffer.converted(output, form)
+            underway = [(output, dict(output)) for output in buffer.raw]
         else:
             document.flush(buffer)
             if kind == "crash":
+                underway = []
                 buffer = OutputBuffer.restore("run", limits, json.loads(json.dumps(buffer.state)))
                 buffer.load(copy.deepcopy(document.outputs))
         buffer.check()
@@ -257,6 +265,21 @@ def test_outputs_are_converted_once_and_only_when_written() -> None:
     assert seen == ["99", "last"]
     assert patch is not None
     assert patch.insert[0]["converted"]
+
+
+def test_what_was_converted_ahead_is_not_converted_again() -> None:
+    buffer = OutputBuffer("run", FREE)
+    buffer.stream("stdout", "text")
+    buffer.add(shown("one"), "d")
+    buffer.add(shown("two"))
+    one, two = buffer.raw
+    buffer.update("d", {"text/plain": "newer"}, {})
+    buffer.converted(one, shown("one, converted"))
+    buffer.converted(two, shown("two, converted"))
+    patch = buffer.take(0, -1, lambda output: shown(output["data"]["text/plain"] + ", converted at last"))
+    assert patch is not None
+    assert patch.insert[1:] == [shown("newer, converted at last"), shown("two, converted")]
+    assert not buffer.raw
 
 
 def test_late_updates_after_unload() -> None:

@@ -253,6 +253,20 @@ class OutputBuffer:
 
     # ---- what the document gets -----------------------------------------------------------------------------------
 
+    @property
+    def raw(self) -> list[Output]:
+        """The outputs, as the kernel sent them, that the next patch has to convert."""
+        return [item.output for item in self._raw_items() if isinstance(item.output, dict)]
+
+    def converted(self, output: Output, form: Output) -> None:
+        """``form`` is what the document holds of ``output``, one of :attr:`raw`, unless that was replaced or written meanwhile."""
+        for item in self._raw_items():
+            if item.output is output:
+                item.output, item.raw = form, False
+
+    def _raw_items(self) -> list[_Item]:
+        return [item for item in (self._items if self._any_dirty else self._items[self._clean :]) if item.raw]
+
     def take(self, count: int, text_size: int, convert: Callable[[Output], Output]) -> Patch | None:
         """What to change in the document now; it counts as done.
 
@@ -288,9 +302,9 @@ class OutputBuffer:
         limit, clean = self._limits.outputs, self._clean
         before = self._in_document or 0
         patch.cut = clean if clean <= limit or not self._left_out else clean + 1
-        for item in self._items[clean:]:
-            if item.raw and isinstance(item.output, dict):
-                item.output, item.raw = convert(item.output), False
+        for item in self._raw_items():
+            assert isinstance(item.output, dict)
+            item.output, item.raw = convert(item.output), False
         patch.insert = [self._render(item) for item in self._items[clean:]]
         for item in self._items[clean:]:
             if isinstance(item.output, StreamText):

@@ -41,7 +41,7 @@ BLOB = "application/vnd.homeport.blob+json"
 STREAM_TEXT = "text/x.homeport.stream"
 """The MIME type of a stream's whole text in the store: its place in a file is another one than that of ``text/plain``."""
 
-_SMALL = 512
+SMALL = 512
 """A value up to this many bytes is never worth a reference."""
 _SUMMARY = 256
 _NAME = re.compile(r"[0-9a-f]{64}")
@@ -77,7 +77,7 @@ class Inline:
 
 
 class Blobs:
-    """The store. Files are written by the caller's thread: a few hundred microseconds each, no flush to the disk.
+    """The store. Files are written by the caller's thread: a few hundred microseconds each, no flush to the disk; more when it is busy.
 
     Args:
         folder: created (private) when it is not there.
@@ -124,7 +124,7 @@ class Blobs:
         count = size(value)
         if count > self.limits.inline_value:
             return False
-        return count <= _SMALL or mime == BLOB or inline.take(count)
+        return count <= SMALL or mime == BLOB or inline.take(count)
 
     def put(self, mime: str, value: JSON, raw: bytes | None = None) -> dict[str, JSON]:
         """Keep ``value`` and return its reference: ``{sha256, mime, size, url}``.

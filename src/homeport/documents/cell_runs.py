@@ -16,6 +16,7 @@ import msgspec
 
 from homeport.core.output_buffer import Output, OutputLimits
 from homeport.core.run_queue import Run
+from homeport.documents.blobs import SMALL
 from homeport.documents.outputs import CellRun, chunks_of, row_of, run_of
 from homeport.documents.room import Room
 from homeport.documents.sealing import stream_keys
@@ -28,7 +29,7 @@ Target = tuple[str, int]
 
 _OFTEN = 0.05
 _HEAVY = 0.25
-# Bytes of rich outputs that one write takes at most: large ones become files then.
+# Bytes of rich outputs that one write takes at most.
 _BULK = 512 * 1024
 # Messages of others after which the cursor is committed though nothing was written.
 _SKIPPED = 2000
@@ -40,7 +41,7 @@ class CellRuns:
     Args:
         room: the document.
         limits: of outputs.
-        convert: makes an output fit for the document (large data become blobs).
+        convert: makes an output fit for the document (large data become blobs); called in a thread where that can be waited for.
         run_state: the true run state of a cell.
         written: called after each write.
     """
@@ -69,10 +70,11 @@ class CellRuns:
         self._stale: dict[str, None] = {}
         self._position: tuple[str, int, int] | None = None
         self._committed: tuple[str, int, int] | None = None
-        self._bulk = 0
+        self._bulk = self._unstored = 0
         self._urgent = False
         self._last = 0.0
         self._timer: asyncio.TimerHandle | None = None
+        self._writing: asyncio.Task[None] | None = None
 
     # ---- which runs there are -----------------------------------------------------------------------------------------
 
@@ -155,15 +157,17 @@ class CellRuns:
                 cell_run.finish()
         self._urgent = True
 
-    def touch(self, run: CellRun, *, bulk: int = 0, urgent: bool = False) -> None:
+    def touch(self, run: CellRun, *, bulk: int = 0, replaced: int = 0, urgent: bool = False) -> None:
         """A message did something to ``run``.
 
         Args:
             bulk: bytes of rich output that it brought.
+            replaced: bytes of rich output that it brought in place of others.
             urgent: people wait for it (a question): do not wait with the write.
         """
         self._touched[run] = None
         self._bulk += bulk
+        self._unstored += bulk + replaced
         self._urgent = self._urgent or urgent
 
     def begin_at(self, kernel_id: str, generation: int, seq: int) -> None:
@@ -181,26 +185,49 @@ class CellRuns:
         """So much has come that it should be written now."""
         return self._bulk > _BULK
 
+    async def ready(self) -> None:
+        """Returns when no write is underway: what messages do is to wait for that."""
+        if self._writing is not None:
+            await asyncio.wait((self._writing,))
+
     def flush_soon(self) -> None:
         """A batch of messages has been read: write it, now or a little later."""
-        if self._urgent:
-            self.flush()
+        if self._urgent or self.bulky:
+            self._write()
         elif not self._touched:
             if self._position and self._committed and self._position[2] - self._committed[2] > _SKIPPED:
-                self.flush()
+                self._write()
         elif self._timer is None:
             interval = _HEAVY if any(run.buffer.heavy for run in self._touched) else _OFTEN
             wait = self._last + interval - time.monotonic()
             if wait <= 0:
-                self.flush()
+                self._write()
             else:
-                self._timer = asyncio.get_running_loop().call_later(wait, self.flush)
+                self._timer = asyncio.get_running_loop().call_later(wait, self._write)
+
+    def _write(self) -> None:
+        if self._unstored <= SMALL:
+            self.flush()
+        elif self._writing is None:
+            self._writing = asyncio.create_task(self._store_and_flush(), name="big outputs")
+
+    async def _store_and_flush(self) -> None:
+        """As :meth:`flush`, but what is too big for the document becomes files in a thread: the disk may be busy."""
+        raw = [(run.buffer, output) for run in self._touched for output in run.buffer.raw]
+        forms = await asyncio.to_thread(lambda: [self._convert(output) for _, output in raw])
+        for (buffer, output), form in zip(raw, forms, strict=True):
+            buffer.converted(output, form)
+        self._writing = None
+        self.flush()
 
     def flush(self) -> None:
         """Write everything that has come: one transaction, with the cursor behind it."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        if self._writing is not None:
+            self._writing.cancel()
+            self._writing = None
         touched, stale, rows = list(self._touched), list(self._stale), list(self._rows.values())
         self._touched, self._stale, self._rows = {}, {}, {}
         patches = [(run, run.prepare()) for run in touched]
@@ -220,7 +247,8 @@ class CellRuns:
             self._room.record(cursor=cursor, runs=run_rows, chunks=chunks)
         for run in touched:
             run.rest()
-        self._bulk, self._urgent, self._last = 0, False, time.monotonic()
+        self._bulk = self._unstored = 0
+        self._urgent, self._last = False, time.monotonic()
         self._written()
 
     def _write_state(self, cell_id: str) -> None:

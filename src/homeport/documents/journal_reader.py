@@ -114,6 +114,7 @@ class JournalReader:
         try:
             while ended is None:
                 items = await cursor.read()
+                await self._runs.ready()
                 begun = time.perf_counter()
                 for item in items:
                     if isinstance(item, Ended):
@@ -122,7 +123,8 @@ class JournalReader:
                     self._on_item(item)
                     if self._runs.bulky:
                         self.comms.settle()
-                        self._runs.flush()
+                        self._runs.flush_soon()
+                        await self._runs.ready()
                         await asyncio.sleep(0)
                 self.last_read = time.monotonic()
                 self.comms.settle()
@@ -133,6 +135,7 @@ class JournalReader:
             return  # the client was closed: the server ends, the kernel does not
         finally:
             cursor.close()
+        await self._runs.ready()
         self._cursors[target[0]] = (target[1], self._seq)
         self._task = self.target = None
         self.comms.end()
@@ -208,7 +211,7 @@ class JournalReader:
         display = execution.content(entry.parts, execution.Display)
         for run in self._runs.showing(display.display_id or ""):
             run.on_update(display)
-            self._runs.touch(run)
+            self._runs.touch(run, replaced=len(entry.parts[3]))
 
     def tolerated(self, cell_id: str) -> bool:
         """Whether the cell may fail without stopping what comes after it."""

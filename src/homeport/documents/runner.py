@@ -211,6 +211,7 @@ class Runner:
             waiter: asyncio.Future[RunResult] = asyncio.get_running_loop().create_future()
             self._results.setdefault(run_id, []).append(waiter)
             result = await waiter
+        await self._runs.ready()
         await self._room.committed()
         return result
 
@@ -471,6 +472,7 @@ class Runner:
             await self._turn()  # the end of another generation comes first
             return
         await self._introduce(info)
+        await self._runs.ready()
         if self._held or self._queue.head is not head or self._reader.target != target:
             return
         msg_id = f"{self._session}_{head.run_id}"
