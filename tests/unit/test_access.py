@@ -22,6 +22,7 @@ from homeport.core.login_limit import PER_MINUTE
 from homeport.errors import Conflict, TooManyTries
 from homeport.folders import Folders
 from homeport.options import Settings
+from homeport.write_behind import WriteBehind
 
 NOW = 1_800_000_000.0
 SHA1 = "sha1:67c9e60bb8b6:" + hashlib.sha1(b"secret67c9e60bb8b6").hexdigest()
@@ -279,7 +280,7 @@ def test_another_way_in_is_one_class(folders: Folders) -> None:
 def test_the_audit_log_is_appended_to_and_rotated(folders: Folders, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(audit, "LARGEST", 500)
     monkeypatch.setattr(audit, "KEPT", 2)
-    one, other = (audit.Audit(folders.state / "audit.jsonl", Clock()) for _ in range(2))  # two servers of one user
+    one, other = (audit.Audit(folders.state / "audit.jsonl", Clock(), WriteBehind()) for _ in range(2))  # two servers of one user
     for number in range(40):
         (one if number % 2 else other).record("login", user="ann\n", address="::1", number=number)
     files = [folders.state / name for name in ("audit.jsonl.2", "audit.jsonl.1", "audit.jsonl")]

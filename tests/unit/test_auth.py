@@ -18,6 +18,7 @@ from homeport.auth.signing import kept_text, sign, verify
 from homeport.auth.tickets import check_ticket, make_ticket
 from homeport.folders import Folders
 from homeport.options import Settings
+from homeport.write_behind import WriteBehind
 
 NOW = 1_800_000_000.0
 
@@ -175,7 +176,7 @@ def test_a_login_ends_when_it_is_not_used_and_an_open_page_is_use(folders: Folde
 
 def test_logins_are_bounded(tmp_path: Path) -> None:
     clock = Clock()
-    logins = Logins(tmp_path / "auth" / "logins.json", clock)
+    logins = Logins(tmp_path / "auth" / "logins.json", clock, WriteBehind())
     first = logins.begin(user="u", credential="c", agent="", address="")
     for _ in range(MOST):
         clock.now += 1

@@ -28,6 +28,7 @@ from homeport.auth.tickets import check_ticket, make_ticket
 from homeport.auth.tokens import Tokens, root_key, tokens_file
 from homeport.core.login_limit import LimitState, LoginLimit, Refuse, Tried, WasRight
 from homeport.errors import TooManyTries
+from homeport.write_behind import WriteBehind
 
 if TYPE_CHECKING:
     from homeport.folders import Folders
@@ -96,8 +97,10 @@ class Access:
         self._upgrading = False
         self._wrong: deque[str] = deque(maxlen=_WRONG_REMEMBERED)
         self.authorizer = Authorizer()
-        self.audit = Audit(folders.state / "audit" / "audit.jsonl", clock)
-        self.tokens = Tokens(tokens_file(folders, settings.root_dir), clock)
+        self.writes = WriteBehind()
+        """Writes the files of all this: done at once until the server that answers starts it."""
+        self.audit = Audit(folders.state / "audit" / "audit.jsonl", clock, self.writes)
+        self.tokens = Tokens(tokens_file(folders, settings.root_dir), clock, self.writes)
         """The named tokens."""
         self._identity = Identity.of(user_name())
         self._token = TokenIdentity(self.token, self._identity)
@@ -109,7 +112,8 @@ class Access:
         settings, name = self._settings, f"{self._root_key}-{port}.json"
         self.cookie_name = f"homeport-{port}-{self._root_key[:8]}"
         """The name of the login cookie."""
-        self.logins = Logins(self._folder / f"logins-{name}", self._clock, idle=settings.login_idle, lifetime=settings.login_lifetime)
+        file, idle, lifetime = self._folder / f"logins-{name}", settings.login_idle, settings.login_lifetime
+        self.logins = Logins(file, self._clock, self.writes, idle=idle, lifetime=lifetime)
         self._tries = self._folder / f"tries-{name}"
         self._limit = LoginLimit(_read_tries(self._tries))
         self._login = LoginIdentity(self._secret, self.logins, self._scope_of)
@@ -269,8 +273,12 @@ class Access:
         self._keep_tries()
 
     def _keep_tries(self) -> None:
+        content = msgspec.json.encode(self._limit.state)
+        self.writes(lambda: self._write_tries(content))
+
+    def _write_tries(self, content: bytes) -> None:
         try:
-            keep_private(self._tries, msgspec.json.encode(self._limit.state))
+            keep_private(self._tries, content)
         except OSError as error:
             log.warning("How often somebody has guessed cannot be kept in %s (%s); a restart forgets it.", self._tries, error)
 

@@ -17,6 +17,7 @@ from pathlib import Path
 import msgspec
 
 from homeport.folders import private
+from homeport.write_behind import WriteBehind
 
 log = logging.getLogger(__name__)
 
@@ -55,11 +56,13 @@ class Audit:
 
     Args:
         file: ``audit.jsonl`` in a private folder.
+        writes: does the writing.
     """
 
-    def __init__(self, file: Path, clock: Callable[[], float]) -> None:
+    def __init__(self, file: Path, clock: Callable[[], float], writes: WriteBehind) -> None:
         self.file = file
         self._clock = clock
+        self._writes = writes
         self._complained = False
 
     def record(self, event: str, *, user: str = "", address: str = "", **more: object) -> None:
@@ -67,6 +70,9 @@ class Audit:
         assert event in EVENTS, event
         when = datetime.datetime.fromtimestamp(self._clock(), datetime.UTC).isoformat(timespec="milliseconds")
         line = msgspec.json.encode({"time": when, "event": event, "user": user, "from": address, **more}, enc_hook=str) + b"\n"
+        self._writes(lambda: self._write(line))
+
+    def _write(self, line: bytes) -> None:
         try:
             self._append(line)
             self._complained = False

@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 
 from homeport.auth.signing import keep_private
+from homeport.write_behind import WriteBehind
 
 log = logging.getLogger(__name__)
 
@@ -43,13 +44,17 @@ class Logins:
     """The logins of one server.
 
     Args:
+        writes: does the writing.
         idle: seconds after which a login that is not used is over; None for never.
         lifetime: seconds after which a login is over, however much it is used; None for never.
     """
 
-    def __init__(self, file: Path, clock: Callable[[], float], *, idle: float | None = None, lifetime: float | None = None) -> None:
+    def __init__(
+        self, file: Path, clock: Callable[[], float], writes: WriteBehind, *, idle: float | None = None, lifetime: float | None = None
+    ) -> None:
         self._file = file
         self._clock = clock
+        self._writes = writes
         self._idle = idle
         self._lifetime = lifetime
         self._logins: dict[str, Login] = {}
@@ -132,7 +137,11 @@ class Logins:
             ended(login_id)
 
     def _save(self) -> None:
+        content = msgspec.json.encode(list(self._logins.values()))
+        self._writes(lambda: self._write(content))
+
+    def _write(self, content: bytes) -> None:
         try:
-            keep_private(self._file, msgspec.json.encode(list(self._logins.values())))
+            keep_private(self._file, content)
         except OSError as error:
             log.warning("The logins cannot be kept in %s (%s); after a restart everybody has to log in again.", self._file, error)

@@ -22,6 +22,7 @@ from homeport.auth.signing import keep_private
 from homeport.core import paths
 from homeport.errors import BadRequest, Conflict, NotFound, StoreFailed
 from homeport.folders import Folders, private
+from homeport.write_behind import WriteBehind
 
 log = logging.getLogger(__name__)
 
@@ -85,28 +86,38 @@ class Tokens:
 
     Args:
         file: of :func:`tokens_file`.
+        writes: notes when a token was used. What is made or removed is written by the caller's thread.
     """
 
-    def __init__(self, file: Path, clock: Callable[[], float]) -> None:
+    def __init__(self, file: Path, clock: Callable[[], float], writes: WriteBehind) -> None:
         self._file = file
         self._clock = clock
+        self._writes = writes
         self._by_hash: dict[str, Token] = {}
         self._seen: tuple[int, int, int] | None = None
+        self._busy = False
 
     def _look(self) -> None:
-        """Read the file when it is another one than before."""
+        """Read the file when it is another one than before; not while one of our own threads replaces it, and reads it then."""
+        if not self._busy:
+            self._reread()
+
+    def _reread(self) -> None:
+        facts: tuple[int, int, int] | None = None
         try:
             found = self._file.stat()
             facts = found.st_mtime_ns, found.st_size, found.st_ino
             if facts == self._seen:
                 return
-            self._seen = facts
-            self._by_hash = {token.hash: token for token in _decode(self._file.read_bytes())}
+            tokens = {token.hash: token for token in _decode(self._file.read_bytes())}
         except FileNotFoundError:
-            self._by_hash, self._seen = {}, None
+            tokens, facts = {}, None
         except (OSError, msgspec.MsgspecError) as error:
-            self._by_hash = {}
+            tokens = {}
             log.warning("The tokens in %s cannot be read (%s); none of them lets anybody in.", self._file, error)
+        # In this order: another thread that finds the facts as they are has the tokens too.
+        self._by_hash = tokens
+        self._seen = facts
 
     @property
     def all(self) -> Mapping[str, Token]:
@@ -125,7 +136,8 @@ class Tokens:
         if token is None or (token.expires is not None and token.expires <= now):
             return None
         if token.last_used is None or now - token.last_used > _NOTED_EVERY:
-            self._note(token, now)
+            token.last_used = now
+            self._writes(lambda: self._note(token, now))
         return token
 
     def _note(self, token: Token, now: float) -> None:
@@ -134,7 +146,6 @@ class Tokens:
                 if token.hash in tokens:
                     tokens[token.hash].last_used = now
         except OSError as error:
-            token.last_used = now
             log.warning("When a token was used cannot be kept in %s (%s).", self._file, error)
 
     def make(self, name: str, scope: Scope, lifetime: float | None) -> tuple[Token, str]:
@@ -193,6 +204,9 @@ class Tokens:
             fcntl.flock(handle, fcntl.LOCK_EX)  # released with the handle
             there = {token.hash: msgspec.structs.replace(token) for token in self.all.values()}
             yield there
+            self._busy = True
             keep_private(self._file, msgspec.json.encode(list(there.values())))
+            self._reread()
         finally:
+            self._busy = False
             os.close(handle)

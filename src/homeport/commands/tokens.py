@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from homeport.commands.arguments import Parser
 from homeport.errors import BadRequest, NotFound
+from homeport.write_behind import WriteBehind
 
 if TYPE_CHECKING:
     from homeport.auth.scopes import Scope
@@ -62,7 +63,7 @@ def run(arguments: Sequence[str]) -> int:
 
     folders = Folders.from_environment()
     root = served_folder(given.root_dir, folders)
-    tokens = Tokens(tokens_file(folders, root), time.time)
+    tokens = Tokens(tokens_file(folders, root), time.time, WriteBehind())
     if action == "list":
         _show(tokens, root)
     elif action == "create":
@@ -119,7 +120,7 @@ class _Recorded:
     def __init__(self, folders: Folders) -> None:
         from homeport.auth.audit import Audit
 
-        self._audit = Audit(folders.state / "audit" / "audit.jsonl", time.time)
+        self._audit = Audit(folders.state / "audit" / "audit.jsonl", time.time, WriteBehind())
 
     def made(self, token: Token) -> None:
         self._tell("token made", token, scope=token.scope, folder=token.folder, expires=token.expires)

@@ -227,7 +227,7 @@ class Document:
             await self.room.log.closed(self.id, self._stream_keys())
         self.room.close()
         self._encoder.close()
-        self._lock.release()
+        await asyncio.to_thread(self._lock.release)
         return clean and durable
 
     def _stream_keys(self) -> list[str]:

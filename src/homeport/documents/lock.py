@@ -23,7 +23,8 @@ class DocumentLock:
     """
 
     def __init__(self, folder: Path, document: str) -> None:
-        self._file = private(folder) / f"{document}.lock"
+        self._folder = folder
+        self._name = f"{document}.lock"
         self._descriptor: int | None = None
 
     def take(self, *, path: str, url: str) -> None:
@@ -36,7 +37,7 @@ class DocumentLock:
         Raises:
             Locked: another server holds it; ``data`` has its ``url`` when known.
         """
-        descriptor = os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(private(self._folder) / self._name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

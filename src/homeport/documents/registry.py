@@ -185,7 +185,7 @@ class Documents:
         gone = await self._is_gone(path, file)
         row = await self.log.document(str(file), new_id(), new_id())
         lock = DocumentLock(self._state / "locks", row.id)
-        lock.take(path=path, url=self.url)
+        await asyncio.to_thread(lock.take, path=path, url=self.url)
         try:
             document = await self._load(path, file, row, lock, gone=gone)
         except BaseException:

@@ -2,7 +2,8 @@
 
 A session is a path (a notebook, or the made-up path of a console), a name and a kernel. Sessions outlive the
 server as their kernels do: they are kept in one JSON file per root folder, and a session goes when its kernel goes.
-Two servers on one root share that file, so every change is a read, a change and an atomic replace under a lock.
+Two servers on one root share that file, so every change is a read, a change and an atomic replace under a lock: in a
+thread, for the other server may have the lock, and the disk may be busy.
 
 What runs in a kernel is the documents' affair; the HTTP shape of a session is ``protocol/rest.py``'s.
 """
@@ -18,9 +19,9 @@ import os
 import tempfile
 import uuid
 import weakref
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from homeport.kernels.client import KernelInfo, SupervisorClient
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 class Session(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -65,6 +68,7 @@ class Sessions:
         self._starting: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
         self._beginning: set[str] = set()
         self._underway: set[str] = set()
+        self._gone: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._callbacks: list[Callable[[str], None]] = []
         self._unsubscribe = supervisor.subscribe(self._on_kernel)
@@ -110,7 +114,7 @@ class Sessions:
             session = Session(id=str(uuid.uuid4()), path=path, name=name, type=type or "notebook", kernel_id=chosen)
             if not kernel_id:
                 await self._begin(session, kernel_name)
-            self._put(session)
+            await self._put(session)
             return session
 
     async def change(
@@ -138,22 +142,28 @@ class Sessions:
                     new_kernel = self._known(kernel_id)
                 elif kernel_name is not None:
                     new_kernel = await self._start_next(before, place, kernel_name)
-                # It may have been renamed while a kernel was started.
-                now = self._load().get(session_id)
-                if now is None or not now.path:
+
+                def change(sessions: dict[str, Session]) -> tuple[str, Session] | None:
+                    # It may have been renamed or ended while a kernel was started.
+                    now = sessions.get(session_id)
+                    if now is None or not now.path:
+                        return None
+                    sessions[session_id] = after = Session(
+                        id=now.id,
+                        path=path if path is not None else now.path,
+                        name=name if name is not None else now.name,
+                        type=type if type is not None else now.type,
+                        kernel_id=new_kernel,
+                        old_kernel_id=now.kernel_id if new_kernel != now.kernel_id else "",
+                    )
+                    return now.path, after
+
+                changed = await self._change(change)
+                if changed is None:
                     await self._release(new_kernel)
                     raise NotFound(f"The session {session_id} was ended meanwhile.", session=session_id)
-                after = Session(
-                    id=now.id,
-                    path=path if path is not None else now.path,
-                    name=name if name is not None else now.name,
-                    type=type if type is not None else now.type,
-                    kernel_id=new_kernel,
-                    old_kernel_id=now.kernel_id if new_kernel != now.kernel_id else "",
-                )
-                self._put(after)
-                if now.path != after.path:
-                    self._tell({now.path})
+                left, after = changed
+                self._tell({left, after.path})
                 await self._leave(after)
         return msgspec.structs.replace(after, old_kernel_id="")
 
@@ -162,15 +172,15 @@ class Sessions:
         session = self.get(session_id)
         ended = msgspec.structs.replace(session, path="", kernel_id="", old_kernel_id=session.kernel_id)
         with self._at_work(session_id):
-            with self._changing() as sessions:
-                sessions[session_id] = ended
+            await self._change(lambda sessions: sessions.update({session_id: ended}))
             self._tell({session.path})
             await self._leave(ended)
 
-    def renamed(self, old: str, new: str) -> None:
+    async def renamed(self, old: str, new: str) -> None:
         """A file or folder has moved: its sessions move along. Their kernels keep the folder they were started in."""
-        moved: set[str] = set()
-        with self._changing() as sessions:
+
+        def move(sessions: dict[str, Session]) -> set[str]:
+            moved: set[str] = set()
             for session in list(sessions.values()):
                 if session.path == old or session.path.startswith(old + "/"):
                     path = new + session.path[len(old) :]
@@ -178,7 +188,9 @@ class Sessions:
                     name = path.rsplit("/", 1)[-1] if session.name == session.path.rsplit("/", 1)[-1] else session.name
                     sessions[session.id] = msgspec.structs.replace(session, path=path, name=name)
                     moved |= {session.path, path}
-        self._tell(moved)
+            return moved
+
+        self._tell(await self._change(move))
 
     async def deleted(self, path: str) -> None:
         """A file or folder was deleted on purpose: the sessions of its files end. A console is no file, and stays."""
@@ -199,7 +211,7 @@ class Sessions:
 
     def _visible(self, session: Session) -> bool:
         """A session whose kernel is just being asked for is not there yet."""
-        if not session.path:
+        if not session.path or session.id in self._gone:
             return False
         return session.id not in self._beginning or session.kernel_id in self._supervisor.kernels
 
@@ -213,12 +225,10 @@ class Sessions:
         finds the kernel, instead of starting another and leaving this one to nobody."""
         self._beginning.add(session.id)
         try:
-            with self._changing() as sessions:
-                sessions[session.id] = session
+            await self._change(lambda sessions: sessions.update({session.id: session}))
             await self._start(session.path, kernel_name, session.kernel_id)
         except (NotFound, KernelFailed):
-            with self._changing() as sessions:
-                sessions.pop(session.id, None)
+            await self._change(lambda sessions: sessions.pop(session.id, None))
             raise
         finally:
             self._beginning.discard(session.id)
@@ -236,14 +246,19 @@ class Sessions:
     async def _start_next(self, session: Session, path: str, kernel_name: str) -> str:
         """Start the kernel that takes the place of a session's. Written down before, as in :meth:`_begin`."""
         chosen = str(uuid.uuid4())
-        with self._changing() as sessions:
-            sessions[session.id] = msgspec.structs.replace(session, next_kernel_id=chosen)
+
+        def following(kernel_id: str) -> Callable[[dict[str, Session]], None]:
+            def change(sessions: dict[str, Session]) -> None:
+                if session.id in sessions:
+                    sessions[session.id] = msgspec.structs.replace(sessions[session.id], next_kernel_id=kernel_id)
+
+            return change
+
+        await self._change(following(chosen))
         try:
             return await self._start(path, kernel_name, chosen)
         except (NotFound, KernelFailed):
-            with self._changing() as sessions:
-                if session.id in sessions:
-                    sessions[session.id] = msgspec.structs.replace(sessions[session.id], next_kernel_id="")
+            await self._change(following(""))
             raise
 
     async def _leave(self, session: Session) -> None:
@@ -251,12 +266,15 @@ class Sessions:
         if not session.old_kernel_id:
             return
         await self._release(session.old_kernel_id)
-        with self._changing() as sessions:
+
+        def forget(sessions: dict[str, Session]) -> None:
             now = sessions.get(session.id)
             if now is not None and not now.path:
                 del sessions[session.id]
             elif now is not None and now.old_kernel_id == session.old_kernel_id:
                 sessions[session.id] = msgspec.structs.replace(now, old_kernel_id="")
+
+        await self._change(forget)
 
     async def _go_on(self, session_id: str) -> None:
         """Finish what a server that was killed had begun: the change to another kernel, or the end of a session."""
@@ -269,7 +287,7 @@ class Sessions:
                 log.info("%s: the change to another kernel, which was cut short, is finished.", session.path)
                 old = session.kernel_id
                 session = msgspec.structs.replace(session, kernel_id=session.next_kernel_id, next_kernel_id="", old_kernel_id=old)
-                self._put(session)
+                await self._put(session)
             elif following is not None:
                 await self._release(session.next_kernel_id)
             await self._leave(session)
@@ -289,9 +307,8 @@ class Sessions:
         with contextlib.suppress(KernelGone, NotFound):
             await self._supervisor.shutdown(kernel_id)
 
-    def _put(self, session: Session) -> None:
-        with self._changing() as sessions:
-            sessions[session.id] = session
+    async def _put(self, session: Session) -> None:
+        await self._change(lambda sessions: sessions.update({session.id: session}))
         self._tell({session.path})
 
     def _on_kernel(self, info: KernelInfo | None) -> None:
@@ -305,25 +322,37 @@ class Sessions:
         """Drop the sessions whose kernels are gone; they may have ended while no server was looking."""
         if not self._supervisor.connected:
             return
-        gone = [
-            session
-            for session in self._load().values()
-            if session.path
-            and session.kernel_id not in self._supervisor.kernels
-            and session.next_kernel_id not in self._supervisor.kernels
-            and session.id not in self._beginning | self._underway
-        ]
+        gone = {session.id: session for session in self._load().values() if self._is_gone(session)}
         if gone:
-            with self._changing() as sessions:
-                for session in gone:
-                    sessions.pop(session.id, None)
-        self._tell({session.path for session in gone})
+            self._gone |= gone.keys()
+            self._tell({session.path for session in gone.values()})
+            self._do(self._drop(gone), "sessions that are over")
         for session in self._load().values():
             unfinished = session.old_kernel_id or session.next_kernel_id in self._supervisor.kernels
             if unfinished and session.id not in self._underway:
-                task = asyncio.get_running_loop().create_task(self._go_on(session.id), name=f"session {session.id}")
-                self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
+                self._do(self._go_on(session.id), f"session {session.id}")
+
+    def _is_gone(self, session: Session) -> bool:
+        return bool(
+            session.path
+            and session.kernel_id not in self._supervisor.kernels
+            and session.next_kernel_id not in self._supervisor.kernels
+            and session.id not in self._beginning | self._underway | self._gone
+        )
+
+    async def _drop(self, gone: Mapping[str, Session]) -> None:
+        def drop(sessions: dict[str, Session]) -> None:
+            for session_id, session in gone.items():
+                if sessions.get(session_id) == session:
+                    del sessions[session_id]
+
+        await self._change(drop)
+        self._gone -= gone.keys()
+
+    def _do(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def _tell(self, paths: set[str]) -> None:
         for path in paths:
@@ -345,19 +374,23 @@ class Sessions:
             self._version = version
         return self._sessions
 
-    @contextlib.contextmanager
-    def _changing(self) -> Generator[dict[str, Session]]:
-        """The sessions, to be changed: read afresh under the lock, replaced on the way out."""
+    async def _change(self, change: Callable[[dict[str, Session]], T]) -> T:
+        """Let ``change`` change the sessions, read afresh under the lock, and replace them. Returns what it returns."""
+        return await asyncio.to_thread(self._change_now, change)
+
+    def _change_now(self, change: Callable[[dict[str, Session]], T]) -> T:
+        """In a thread."""
         private(self._file.parent)
         with open(self._file.with_suffix(".lock"), "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             sessions = dict(self._load())
-            yield sessions
+            result = change(sessions)
             self._sessions = sessions
             try:
                 self._write(sessions)
             except OSError as error:
                 log.warning("The list of sessions %s cannot be written (%s); it is kept in memory.", self._file, error)
+            return result
 
     def _write(self, sessions: Mapping[str, Session]) -> None:
         handle, temporary = tempfile.mkstemp(dir=self._file.parent, prefix=".sessions-")

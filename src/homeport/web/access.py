@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import msgspec
 
 from homeport.auth.logins import Login
@@ -83,6 +85,7 @@ class Logins(Handler):
             if login_id != self.who.login:
                 self.parts.auth.logins.end(login_id)
                 self.audit("login ended", ended=login_id)
+        await self.parts.auth.writes.done()
         self.set_status(204)
 
 
@@ -95,6 +98,7 @@ class OneLogin(Handler):
             raise NotFound("There is no such login; it may be over already.", login=login_id)
         self.parts.auth.logins.end(login_id)
         self.audit("login ended", ended=login_id)
+        await self.parts.auth.writes.done()
         self.set_status(204)
 
 
@@ -125,7 +129,7 @@ class Tokens(Handler):
         scope = folder_scope(asked.folder) if asked.scope == "folder" else Scope(asked.scope)
         if scope.folder and (await self.parts.store.stat(scope.folder)).type != "directory":
             raise BadRequest(f"“{scope.folder}” is not a folder.", field="folder")
-        token, text = self.parts.auth.tokens.make(asked.name, scope, asked.lifetime)
+        token, text = await asyncio.to_thread(self.parts.auth.tokens.make, asked.name, scope, asked.lifetime)
         self.audit("token made", token=token.id, name=token.name, scope=token.scope, folder=token.folder, expires=token.expires)
         await self.send_json(_model(token, text), status=201)
 
@@ -135,7 +139,7 @@ class OneToken(Handler):
 
     async def delete(self, token_id: str) -> None:
         """DELETE: it lets nobody in any more, and the logins that were made with it end."""
-        token = self.parts.auth.tokens.remove(token_id)
+        token = await asyncio.to_thread(self.parts.auth.tokens.remove, token_id)
         self.audit("token removed", token=token.id, name=token.name)
         self.parts.auth.sweep(())
         self.parts.connections.close_login(f"token:{token.id}")

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import mimetypes
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
-from homeport.auth.policies import Policy
 from homeport.errors import NotFound
 from homeport.web.base import Handler
-from homeport.web.gate import Kind, Rules
-from homeport.web.parts import Parts
+from homeport.web.gate import Kind
 
 FOLDER = Path(__file__).resolve().parent.parent / "static"
 """Where the build puts them."""
@@ -73,37 +72,46 @@ class Assets:
                 return file
         raise NotFound("There is no such part of the user interface; perhaps the server has been upgraded: reload the page.")
 
+    def read(self, name: str, encodings: Collection[str]) -> tuple[str, str, bytes]:
+        """The suffix of ``name``, the content coding of the built file that serves best, and its bytes. For threads.
+
+        Args:
+            encodings: the content codings that the client takes.
+
+        Raises:
+            NotFound: see :meth:`find`.
+        """
+        file = self.find(name)
+        for encoding, ending in _ENCODINGS:
+            packed = file.with_name(file.name + ending)
+            if encoding in encodings and packed.is_file():
+                return file.suffix.lower(), encoding, packed.read_bytes()
+        return file.suffix.lower(), "", file.read_bytes()
+
+
+ASSETS = Assets()
+"""Those that came with this package."""
+
 
 class AssetHandler(Handler):
     """``/static/<name>``: the file, compressed as it was built, cached for ever: the names hold a hash."""
 
     kind = Kind.ASSET
 
-    def initialize(self, parts: Parts, rules: Rules, policy: Policy | None = None, assets: Assets | None = None) -> None:
-        """Take what the table of routes gives."""
-        super().initialize(parts, rules, policy)
-        self._assets = assets or Assets()
-
-    def get(self, name: str) -> None:
+    async def get(self, name: str) -> None:
         """GET and HEAD."""
-        file = self._assets.find(name)
-        suffix = file.suffix.lower()
         accepted = {word.partition(";")[0].strip() for word in self.request.headers.get("Accept-Encoding", "").split(",")}
-        for encoding, ending in _ENCODINGS:
-            packed = file.with_name(file.name + ending)
-            if encoding in accepted and packed.is_file():
-                self.set_header("Content-Encoding", encoding)
-                file = packed
-                break
+        suffix, encoding, body = await asyncio.to_thread(ASSETS.read, name, accepted)
+        if encoding:
+            self.set_header("Content-Encoding", encoding)
         self.set_header("Vary", "Accept-Encoding")
         self.set_header("Content-Type", _TYPES.get(suffix) or mimetypes.guess_type(name)[0] or "application/octet-stream")
         # Files at the top (pages.json) keep their names from build to build.
         self.set_header("Cache-Control", "public, max-age=31536000, immutable" if "/" in name else "no-cache")
-        body = file.read_bytes()
         self.set_header("Content-Length", str(len(body)))
         if self.request.method != "HEAD":
             self.end(body)
 
-    def head(self, name: str) -> None:
+    async def head(self, name: str) -> None:
         """As GET, without the body."""
-        self.get(name)
+        await self.get(name)

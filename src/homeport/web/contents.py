@@ -380,7 +380,7 @@ class Contents(ContentsHandler):
         if new != path:
             await self.parts.store.rename(path, new)
             await self.parts.documents.renamed(path, new)
-            self.parts.sessions.renamed(path, new)
+            await self.parts.sessions.renamed(path, new)
         model = await self.model(new)
         self.set_header("Location", f"{self.base_url}api/contents/{quote(model.path)}")
         await self.send_json(model)

@@ -97,9 +97,11 @@ class LoopWatch:
 
 
 def _used() -> tuple[float, int]:
-    """Seconds that this thread ever computed, and how often it had to wait for a page of memory from the disk."""
-    usage = resource.getrusage(getattr(resource, "RUSAGE_THREAD", resource.RUSAGE_SELF))
-    return usage.ru_utime + usage.ru_stime, usage.ru_majflt
+    """Seconds that this thread ever computed, and how often any of ours had to wait for a page of memory from the disk: one that
+    loads compiled code has the interpreter's lock meanwhile."""
+    process = resource.getrusage(resource.RUSAGE_SELF)
+    usage = resource.getrusage(resource.RUSAGE_THREAD) if hasattr(resource, "RUSAGE_THREAD") else process
+    return usage.ru_utime + usage.ru_stime, process.ru_majflt
 
 
 def _seconds_waited(schedstat: int) -> float:

@@ -12,16 +12,14 @@ from urllib.parse import quote, urlencode
 from tornado.web import Finish
 
 from homeport import __version__
-from homeport.auth.policies import Policy
 from homeport.auth.redirects import safe_next
 from homeport.core import paths
 from homeport.errors import Forbidden, HomeportError, NotFound, NotLoggedIn, TooManyTries
 from homeport.web import shell
-from homeport.web.assets import Assets
+from homeport.web.assets import ASSETS
 from homeport.web.base import Handler
 from homeport.web.contents import served
-from homeport.web.gate import Kind, Rules
-from homeport.web.parts import Parts
+from homeport.web.gate import Kind
 from homeport.web.problems import body_of, wait_header
 
 if TYPE_CHECKING:
@@ -39,11 +37,6 @@ class Page(Handler):
     """Base of the pages: the shell, logging in by link, errors as HTML."""
 
     kind = Kind.PAGE
-
-    def initialize(self, parts: Parts, rules: Rules, policy: Policy | None = None, assets: Assets | None = None) -> None:
-        """Take what the table of routes gives."""
-        super().initialize(parts, rules, policy)
-        self._assets = assets or Assets()
 
     def prepare(self) -> None:
         """Pass the gate; a token in the address becomes a cookie and goes from the address."""
@@ -85,7 +78,7 @@ class Page(Handler):
             facts["logout"] = self.caller.way == "cookie"
             facts["ticket"] = self.parts.auth.ticket(self.caller)
             facts["user"] = {"name": self.caller.identity.display_name}
-        assets = self._assets.of_page(page)
+        assets = ASSETS.of_page(page)
         self.end(shell.shell(base_url=self.base_url, title=title, config=facts, assets=assets, nonce=nonce, plain=plain))
 
     def write_problem(self, problem: HomeportError) -> None:
@@ -228,12 +221,13 @@ class LoginPage(Page):
 class LogoutPage(Page):
     """``/logout``: ends the login, here and in its open tabs."""
 
-    def get(self) -> None:
+    async def get(self) -> None:
         """GET, as Jupyter has it."""
         if self.caller is not None:
             if self.caller.way == "cookie":
                 self.audit("logout")
             self.parts.auth.log_out(self.caller)
+            await self.parts.auth.writes.done()
         self.drop_cookie(self.parts.auth.cookie_name)
         self.redirect(f"{self.base_url}login")
 

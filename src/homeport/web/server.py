@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import errno
 import logging
+import mimetypes
 import os
 import socket
 import time
@@ -26,6 +27,7 @@ from homeport.auth.signing import keep_private
 from homeport.errors import HomeportError
 from homeport.web import uploads
 from homeport.web.app import make_app
+from homeport.web.assets import ASSETS
 from homeport.web.attention import Attention
 from homeport.web.kernel_audit import KernelAudit
 from homeport.web.parts import Parts
@@ -44,6 +46,12 @@ class CannotListen(HomeportError):
     """No port could be bound; ``data`` has the port."""
 
     code = "cannot_listen"
+
+
+def _read_ahead() -> None:
+    """Read the small files that answers need, so that no answer waits for the disk with all the others behind it."""
+    mimetypes.init()
+    ASSETS.of_page("tree")
 
 
 class Server:
@@ -151,7 +159,9 @@ class Server:
         )
         self._attention.start()
         self._sweeping = asyncio.create_task(self._sweep())
+        await asyncio.to_thread(_read_ahead)
         await asyncio.to_thread(uploads.sweep, parts.folders.state / "uploads", older_than=86400, now=time.time())
+        parts.auth.writes.start()
         self._tell_where()
         parts.auth.audit.record("start", url=self.url, password=parts.auth.has_password, token=bool(parts.auth.token))
 
@@ -188,6 +198,7 @@ class Server:
         self._parts.loop_watch.stop()
         if self._attention is not None:
             self._attention.stop()
+        await self._parts.auth.writes.close()
 
     def _bind(self) -> list[socket.socket]:
         settings = self._parts.settings

@@ -1,0 +1,1 @@
+"""What test servers load to be watched; see sitecustomize.py."""
