@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 _NUMBERED = re.compile(r"(.*_\d+_)(\d+)")
 
@@ -22,8 +23,7 @@ GRACE = 2.0
 _MOST_AWAITED = 10_000
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
+class Seen(msgspec.Struct, frozen=True):
     """Messages arrived, in this order; ``now`` in seconds of a clock that only grows."""
 
     msg_ids: Sequence[str]
@@ -31,15 +31,13 @@ class Seen:
     iopub: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Tick:
+class Tick(msgspec.Struct, frozen=True):
     """Time passes."""
 
     now: float
 
 
-@dataclass(frozen=True, slots=True)
-class Missed:
+class Missed(msgspec.Struct, frozen=True):
     """``count`` messages are lost."""
 
     count: int

@@ -20,6 +20,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
+import msgspec
+
 from homeport.protocol.jupyter import Parts
 from homeport.protocol.supervisor import Channel, Ended, Entry, Truncated, encode_item
 
@@ -33,8 +35,7 @@ SEQS_AFTER_FAILURE: Final = 1 << 20
 """Seqs skipped by a journal that is recovered after its disk failed: readers may have had seqs that the disk does not know."""
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(msgspec.Struct, frozen=True):
     """Bytes: in memory, on disk, and in one segment."""
 
     memory: int = 4 << 20
@@ -42,8 +43,7 @@ class Limits:
     segment: int = 512 << 10
 
 
-@dataclass(frozen=True, slots=True)
-class SegmentName:
+class SegmentName(msgspec.Struct, frozen=True):
     """A segment is known by its lane and its first seq."""
 
     lane: Lane
@@ -53,48 +53,41 @@ class SegmentName:
 # --- events ---------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Append:
+class Append(msgspec.Struct, frozen=True):
     """Messages of the kernel in the order of their arrival, each with its lane."""
 
     messages: Sequence[tuple[Lane, Channel, Parts]]
 
 
-@dataclass(frozen=True, slots=True)
-class Lost:
+class Lost(msgspec.Struct, frozen=True):
     """``count`` messages never reached us; they take seqs all the same, so that every reader learns of it in its place."""
 
     count: int
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class End:
+class End(msgspec.Struct, frozen=True):
     """The kernel's life is over."""
 
     ended: Ended
 
 
-@dataclass(frozen=True, slots=True)
-class WriteFailed:
+class WriteFailed(msgspec.Struct, frozen=True):
     """A :class:`Write` did not succeed; the file holds its first ``offset`` bytes, as before."""
 
     name: SegmentName
     offset: int
 
 
-@dataclass(frozen=True, slots=True)
-class Retry:
+class Retry(msgspec.Struct, frozen=True):
     """It may be that the disk works again."""
 
 
-@dataclass(frozen=True, slots=True)
-class Release:
+class Release(msgspec.Struct, frozen=True):
     """Nothing happens with this kernel just now: keep in memory only what is not on disk."""
 
 
-@dataclass(frozen=True, slots=True)
-class MakeRoom:
+class MakeRoom(msgspec.Struct, frozen=True):
     """All commands so far have been carried out: keep within the limits. (Not before: only now it is known what is on disk.)"""
 
 
@@ -104,8 +97,7 @@ Event = Append | Lost | End | WriteFailed | Retry | Release | MakeRoom
 # --- commands -------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Write:
+class Write(msgspec.Struct, frozen=True):
     """Write ``data`` at ``offset`` of the segment's file, which is as long as that. Report :class:`WriteFailed` if it cannot be done."""
 
     name: SegmentName
@@ -113,15 +105,13 @@ class Write:
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Delete:
+class Delete(msgspec.Struct, frozen=True):
     """Delete the segment's file, if there is one."""
 
     name: SegmentName
 
 
-@dataclass(frozen=True, slots=True)
-class Mark:
+class Mark(msgspec.Struct, frozen=True):
     """Note durably whether readers may get what is not on disk, without needing room on it.
 
     ``reached``: the newest seq when the disk began to fail; 0 when it does not. It is noted apart because what is on disk may have to go.
@@ -136,8 +126,7 @@ Command = Write | Delete | Mark
 # --- what a reader gets ------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
+class Piece(msgspec.Struct, frozen=True):
     """``count`` encoded items with consecutive seqs up to ``last``, lying together in a segment.
 
     ``data`` is ``None`` when they are on disk only, at ``offset`` with ``size`` bytes. ``cuts``: in the lane KEPT, where the
@@ -173,8 +162,7 @@ class Segment:
         return self.ends[index - 1] if index else 0
 
 
-@dataclass(frozen=True, slots=True)
-class Scanned:
+class Scanned(msgspec.Struct, frozen=True):
     """A segment's file as it was found: the index, and the ranges that its ``Truncated`` items stand for (first to last)."""
 
     name: SegmentName

@@ -14,14 +14,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
+import msgspec
+
 from homeport.protocol.supervisor import Channel
 
 REMEMBERED: Final = 20_000
 """Requests whose ids are remembered; older ones are too old to be sent again."""
 
 
-@dataclass(frozen=True, slots=True)
-class Submit:
+class Submit(msgspec.Struct, frozen=True):
     """Somebody wants to send a message. ``header``: its header as bytes; ``after``: the journal's last seq now;
     ``ordered``: the kernel handles it after what came before it on the channel (not so with subshells)."""
 
@@ -33,8 +34,7 @@ class Submit:
     ordered: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Status:
+class Status(msgspec.Struct, frozen=True):
     """The kernel published a status that belongs to the request ``msg_id`` ("" for none); it has the seq ``seq``."""
 
     msg_id: str
@@ -43,15 +43,13 @@ class Status:
     seq: int
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(msgspec.Struct, frozen=True):
     """The kernel answered the request ``msg_id``."""
 
     msg_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class Settle:
+class Settle(msgspec.Struct, frozen=True):
     """The kernel has finished ``probe``, a request that it handles after all others submitted before it on that channel, and
     everything that it said until then has been handled."""
 
@@ -61,36 +59,31 @@ class Settle:
 Event = Submit | Status | Reply | Settle
 
 
-@dataclass(frozen=True, slots=True)
-class Remember:
+class Remember(msgspec.Struct, frozen=True):
     """Write the request down durably, then send it."""
 
     request: Request
 
 
-@dataclass(frozen=True, slots=True)
-class Finished:
+class Finished(msgspec.Struct, frozen=True):
     """The request is over."""
 
     request: Request
 
 
-@dataclass(frozen=True, slots=True)
-class StateIs:
+class StateIs(msgspec.Struct, frozen=True):
     """The kernel's state changed."""
 
     state: Literal["idle", "busy"]
 
 
-@dataclass(frozen=True, slots=True)
-class MakeReply:
+class MakeReply(msgspec.Struct, frozen=True):
     """No answer to this request will come: make one that says that its result is unknown."""
 
     request: Request
 
 
-@dataclass(frozen=True, slots=True)
-class MakeIdle:
+class MakeIdle(msgspec.Struct, frozen=True):
     """No idle for this request will come: make one."""
 
     request: Request
