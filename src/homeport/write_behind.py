@@ -34,10 +34,13 @@ class WriteBehind:
     async def done(self) -> None:
         """Returns when everything that came before is written."""
         if self._last is not None:
-            await asyncio.wrap_future(self._last)
+            # Whoever waits may be cancelled; the write is not.
+            await asyncio.wait((asyncio.wrap_future(self._last),))
 
     async def close(self) -> None:
         """Finish what has come."""
+        while self._last is not None and not self._last.done():
+            await self.done()
         thread, self._thread = self._thread, None
         if thread is not None:
-            await asyncio.to_thread(thread.shutdown)
+            thread.shutdown()

@@ -59,16 +59,23 @@ handle.update({"image/png": base64.b64encode(b"x" * 100_000).decode()}, raw=True
 
 async def test_big_outputs_wait_for_a_slow_disk_and_nobody_else_does(monkeypatch: pytest.MonkeyPatch) -> None:
     threads: set[threading.Thread] = set()
+    begun = asyncio.Event()
+    loop = asyncio.get_running_loop()
     externalise = Blobs.externalise
 
     def slow(self: Blobs, output: Mapping[str, JSON], inline: Inline) -> dict[str, JSON]:
         threads.add(threading.current_thread())
+        loop.call_soon_threadsafe(begun.set)
         time.sleep(0.2)
         return externalise(self, output, inline)
 
     monkeypatch.setattr(Blobs, "externalise", slow)
     async with Desk(code("a", PICTURES), code("b", PICTURES)) as desk:
-        assert await desk.done("a", "b") == ["ok", "ok"]
+        first = desk.run("a")
+        await begun.wait()
+        second = desk.run("b")
+        await desk.room.committed()
+        assert await desk.results([*first, *second]) == ["ok", "ok"]
         for cell in "ab":
             # What is finished is there: all of it, in its order.
             texts = [output.get("text") or output["data"][BLOB]["size"] for output in desk.outputs(cell)]
@@ -78,6 +85,25 @@ async def test_big_outputs_wait_for_a_slow_disk_and_nobody_else_does(monkeypatch
             assert base64.b64decode(str(desk.blobs.value(name))) == b"x" * 100_000
         assert threads
         assert threading.current_thread() not in threads, "the loop waited for the disk"
+
+
+NESTED = """
+from IPython.display import display
+value = "x" * 20_000
+for _ in range(600):
+    value = [value]
+display({"application/json": value, "text/plain": "nested"}, raw=True)
+print("behind")
+"""
+
+
+@pytest.mark.expect_log("An output cannot be kept")
+async def test_an_output_that_cannot_be_kept_holds_up_no_other() -> None:
+    async with Desk(code("a", NESTED), code("b", "print('next')")) as desk:
+        assert await desk.done("a", "b") == ["ok", "ok"]
+        assert desk.text("a") == "behind\n"
+        assert "cannot be kept" in desk.outputs("a")[0]["data"]["text/plain"]
+        assert desk.text("b") == "next\n"
 
 
 async def test_every_output_type_and_what_jupyterlab_records() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 
 from homeport.write_behind import WriteBehind
@@ -31,3 +32,30 @@ async def test_without_a_thread_a_write_is_done_at_once() -> None:
     writes(lambda: done.append(threading.current_thread()))
     await writes.done()
     assert [thread is threading.current_thread() for thread in done] == [True, False, True]
+
+
+async def test_what_comes_while_it_is_closed_keeps_its_place() -> None:
+    writes, done, go = WriteBehind(), [], threading.Event()
+    writes.start()
+    writes(lambda: done.append(("first", go.wait(10))))
+    closing = asyncio.create_task(writes.close())
+    await asyncio.sleep(0)
+    writes(lambda: done.append("second"))
+    go.set()
+    await closing
+    writes(lambda: done.append("third"))
+    assert done == [("first", True), "second", "third"]
+
+
+async def test_who_waits_may_be_cancelled_and_the_write_is_not() -> None:
+    writes, done, go = WriteBehind(), [], threading.Event()
+    writes.start()
+    writes(lambda: go.wait(10))
+    writes(lambda: done.append("written"))
+    waiter = asyncio.create_task(writes.done())
+    await asyncio.sleep(0)
+    waiter.cancel()
+    await asyncio.gather(waiter, return_exceptions=True)
+    go.set()
+    await writes.close()
+    assert done == ["written"]

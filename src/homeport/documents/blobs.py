@@ -97,12 +97,23 @@ class Blobs:
 
         Args:
             output: an nbformat 4 output, text joined. One without a MIME bundle comes back as it is, and so does one
-                that cannot be written just now (a full disk): it stands in the document, whatever its size.
+                that cannot be written just now (a full disk): it stands in the document, whatever its size. Of one that cannot be
+                encoded (nested too deeply) a remark is left.
             inline: the document's budget; what stays inline is taken from it.
         """
         data = output.get("data")
         if not isinstance(data, dict):
             return dict(output)
+        try:
+            return {**output, "data": self._externalised(data, inline)}
+        except OSError as error:
+            log.info("a big output cannot be put into the blob store and stays in the document: %s", error)
+            return dict(output)
+        except (RecursionError, ValueError, TypeError) as error:
+            log.warning("An output cannot be kept: %s", error)
+            return {**output, "data": {"text/plain": f"[an output that cannot be kept: {error}]"}}
+
+    def _externalised(self, data: Mapping[str, JSON], inline: Inline) -> dict[str, JSON]:
         kept: dict[str, JSON] = {}
         moved: list[tuple[str, JSON]] = []
         for mime, value in data.items():
@@ -110,14 +121,7 @@ class Blobs:
                 kept[mime] = value
             else:
                 moved.append((mime, value))
-        if not moved:
-            return dict(output)
-        try:
-            references = [self.put(mime, value) for mime, value in moved]
-        except OSError as error:
-            log.info("a big output cannot be put into the blob store and stays in the document: %s", error)
-            return dict(output)
-        return {**output, "data": self.stand_in(kept, references, moved)}
+        return self.stand_in(kept, [self.put(mime, value) for mime, value in moved], moved) if moved else kept
 
     def stays(self, mime: str, value: JSON, inline: Inline) -> bool:
         """Whether a value may stand in the document: by its size, and by what is left of the budget."""

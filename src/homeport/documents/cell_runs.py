@@ -2,7 +2,8 @@
 
 One transaction holds what a few hundred messages did: outputs, rows of runs, stored text and the journal's cursor behind
 them. It is made at most every 50 ms, four times a second when much is replaced each time, and at once when a run
-begins or ends. Which messages come is ``journal_reader.py``'s; the order of runs is ``runner.py``'s.
+begins or ends. Big outputs become files before it, in a thread; no message is handled meanwhile. Which messages come is
+``journal_reader.py``'s; the order of runs is ``runner.py``'s.
 """
 
 from __future__ import annotations
@@ -187,8 +188,13 @@ class CellRuns:
 
     async def ready(self) -> None:
         """Returns when no write is underway: what messages do is to wait for that."""
-        if self._writing is not None:
+        while self._writing is not None:
             await asyncio.wait((self._writing,))
+
+    @property
+    def all_written(self) -> bool:
+        """Whether the document has everything that has come."""
+        return not self._touched
 
     def flush_soon(self) -> None:
         """A batch of messages has been read: write it, now or a little later."""
@@ -214,11 +220,31 @@ class CellRuns:
     async def _store_and_flush(self) -> None:
         """As :meth:`flush`, but what is too big for the document becomes files in a thread: the disk may be busy."""
         raw = [(run.buffer, output) for run in self._touched for output in run.buffer.raw]
-        forms = await asyncio.to_thread(lambda: [self._convert(output) for _, output in raw])
-        for (buffer, output), form in zip(raw, forms, strict=True):
-            buffer.converted(output, form)
-        self._writing = None
+        try:
+            forms = await asyncio.to_thread(lambda: [self._convert(output) for _, output in raw])
+        except RuntimeError as error:  # no thread to be had
+            log.warning("Big outputs are written without a thread: %s", error)
+        else:
+            for (buffer, output), form in zip(raw, forms, strict=True):
+                buffer.converted(output, form)
+        finally:
+            if self._writing is asyncio.current_task():
+                self._writing = None
         self.flush()
+
+    def flush_queue(self) -> None:
+        """Write at once what the queue changed of cells that have not begun; big outputs of others are not waited for."""
+        if self._unstored <= SMALL and self._writing is None:
+            self.flush()
+            return
+        running = {run.cell_id for run in self._touched}
+        stale = [cell_id for cell_id in self._stale if cell_id not in running]
+        rows, self._rows = [row_of(run) for run in self._rows.values()], {}
+        self._stale = {cell_id: None for cell_id in self._stale if cell_id in running}
+        with self._room.transaction("run", cursor=None, runs=rows, chunks=[]):
+            for cell_id in stale:
+                self._write_state(cell_id)
+        self._written()
 
     def flush(self) -> None:
         """Write everything that has come: one transaction, with the cursor behind it."""

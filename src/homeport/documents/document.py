@@ -99,6 +99,10 @@ class Runs(Protocol):
         """Answer ``input()``."""
         ...
 
+    async def written(self) -> None:
+        """Until the document has everything that the runs known to be over have said."""
+        ...
+
     def result(self, run_id: str) -> str | None:
         """How a run ended; empty while it has not, None when it is not known."""
         ...
@@ -293,6 +297,7 @@ class Document:
         runs = fields.get("runs")
         if not isinstance(runs, list):
             raise BadRequest("`runs` is a list of run ids.")
+        await self.runner.written()
         found = {run: self.runner.result(run) for run in map(_word, runs)}
         await self.room.committed()
         return {"results": {run: result for run, result in found.items() if result is not None}}

@@ -204,7 +204,7 @@ class JournalReader:
             status, tolerated = "unknown", False
             run.add_error(RESULT_UNKNOWN, reply.evalue, [reply.evalue])
         run.on_reply(reply, status, tolerated, entry)
-        self._runs.touch(run)
+        self._runs.touch(run, bulk=len(entry.parts[3]) if reply.payload else 0)
         self._handle(queue.Replied(run.run.msg_id, status, tolerated, time.time()))
 
     def _on_update(self, entry: Entry) -> None:

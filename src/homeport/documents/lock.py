@@ -5,6 +5,7 @@ The lock goes with its process, however that ends. The file says who holds it, s
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -52,15 +53,18 @@ class DocumentLock:
             os.close(descriptor)
             raise
         self._descriptor = descriptor
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, json.dumps({"pid": os.getpid(), "url": url}).encode(), 0)
+        # Who holds it is only told: a full disk is no reason not to open a notebook.
+        with contextlib.suppress(OSError):
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, json.dumps({"pid": os.getpid(), "url": url}).encode(), 0)
 
     def release(self) -> None:
         """Let go. The file stays: removing it would let two servers lock two files of one name."""
         if self._descriptor is not None:
-            os.ftruncate(self._descriptor, 0)
-            os.close(self._descriptor)
-            self._descriptor = None
+            descriptor, self._descriptor = self._descriptor, None
+            with contextlib.suppress(OSError):
+                os.ftruncate(descriptor, 0)
+            os.close(descriptor)
 
 
 def _holder(descriptor: int) -> dict[str, object]:

@@ -185,10 +185,12 @@ class Documents:
         gone = await self._is_gone(path, file)
         row = await self.log.document(str(file), new_id(), new_id())
         lock = DocumentLock(self._state / "locks", row.id)
-        await asyncio.to_thread(lock.take, path=path, url=self.url)
+        taking = asyncio.ensure_future(asyncio.to_thread(lock.take, path=path, url=self.url))
         try:
+            await asyncio.shield(taking)
             document = await self._load(path, file, row, lock, gone=gone)
         except BaseException:
+            await asyncio.gather(taking, return_exceptions=True)
             lock.release()
             raise
         self._open[file] = document

@@ -115,6 +115,8 @@ class Runner:
         )
         self._stopped = StoppedNotice(room)
         self._sealer = Sealer(room, blobs, (row.cell_id for row in history.runs), self._on_sealed)
+        # Cells whose runs are over; what they said last may not be in the document yet.
+        self._over_cells: list[str] = []
         self._over: set[Target] = set()
         self._ending: set[Target] = set()
         self._introduced: set[Target] = {(row.kernel_id, row.generation) for row in history.cursors}
@@ -195,7 +197,7 @@ class Runner:
         return self._queue.state(cell_id)
 
     def result(self, run_id: str) -> RunResult | None:
-        """How a run ended; empty while it has not, None when no such run is known. Durable after ``room.committed()``."""
+        """How a run ended; empty while it has not, None when no such run is known. Durable after :meth:`written`, ``room.committed()``."""
         return self._queue.result(run_id)
 
     async def finished(self, run_id: str) -> RunResult:
@@ -211,23 +213,27 @@ class Runner:
             waiter: asyncio.Future[RunResult] = asyncio.get_running_loop().create_future()
             self._results.setdefault(run_id, []).append(waiter)
             result = await waiter
-        await self._runs.ready()
+        await self.written()
         await self._room.committed()
         return result
+
+    async def written(self) -> None:
+        """Until the document has everything that the runs known to be over have said."""
+        await self._runs.ready()
 
     # ---- what people do -------------------------------------------------------------------------------------------------
 
     def run(self, runs: Sequence[tuple[str, str]], *, stop_on_error: bool = True) -> None:
         """Queue cells: pairs of run id and cell id. A run id that is known is ignored. Durable after ``room.committed()``."""
-        self._handle(queue.Enqueue(runs, stop_on_error, time.time()))
+        self._queue_changes(queue.Enqueue(runs, stop_on_error, time.time()))
 
     def cancel(self, run_id: str) -> None:
         """Take a run out of the queue; one that runs already goes on."""
-        self._handle(queue.Cancel(run_id, time.time()))
+        self._queue_changes(queue.Cancel(run_id, time.time()))
 
     def cancel_all(self) -> None:
         """Take everything that waits out of the queue."""
-        self._handle(queue.Cancel(None, time.time()))
+        self._queue_changes(queue.Cancel(None, time.time()))
 
     async def interrupt(self) -> None:
         """Interrupt what runs; when the cell fails of it, the queue stops. What waits for a kernel that starts is aborted.
@@ -377,13 +383,18 @@ class Runner:
             self._runs.flush()
         return changed
 
+    def _queue_changes(self, event: queue.Enqueue | queue.Cancel) -> None:
+        """As :meth:`_handle`, of what has not begun."""
+        if self._do(event):
+            self._runs.flush_queue()
+
     def _do(self, event: queue.Event) -> list[Run]:
         """Give the queue an event; what follows is written with the next flush."""
         changed = self._queue.handle(event)
         for run in changed:
             self._runs.record(run)
             if run.state == "finished":
-                self._sealer.add(run.cell_id)
+                self._over_cells.append(run.cell_id)
                 for waiter in self._results.pop(run.run_id, ()):
                     if not waiter.done():
                         waiter.set_result(run.result)
@@ -396,7 +407,11 @@ class Runner:
         return self._runs.by_msg(running.msg_id) if running is not None else None
 
     def _publish(self) -> None:
-        self._sealer.go_on()
+        if self._runs.all_written:
+            over, self._over_cells = self._over_cells, []
+            for cell_id in over:
+                self._sealer.add(cell_id)
+            self._sealer.go_on()
         entries = [
             {
                 "run": run.run_id,

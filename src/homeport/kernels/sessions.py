@@ -63,8 +63,8 @@ class Sessions:
         self._root = root
         key = hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:16]
         self._file = folders.state / "sessions" / f"{key}.json"
-        self._sessions: dict[str, Session] = {}
-        self._version: tuple[int, int] | None = None
+        # Which file it was, and the sessions that it has: always set together, for the loop and threads look at them.
+        self._listed: tuple[tuple[int, int] | None, dict[str, Session]] = (None, {})
         self._starting: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
         self._beginning: set[str] = set()
         self._underway: set[str] = set()
@@ -112,9 +112,11 @@ class Sessions:
                 return there
             chosen = self._known(kernel_id) if kernel_id else str(uuid.uuid4())
             session = Session(id=str(uuid.uuid4()), path=path, name=name, type=type or "notebook", kernel_id=chosen)
-            if not kernel_id:
+            if kernel_id:
+                await self._put(session)
+            else:
                 await self._begin(session, kernel_name)
-            await self._put(session)
+                self._tell({path})
             return session
 
     async def change(
@@ -169,12 +171,23 @@ class Sessions:
 
     async def delete(self, session_id: str) -> None:
         """End a session, and its kernel unless another session uses it. Raises NotFound."""
-        session = self.get(session_id)
-        ended = msgspec.structs.replace(session, path="", kernel_id="", old_kernel_id=session.kernel_id)
+        self.get(session_id)
+
+        def end(sessions: dict[str, Session]) -> tuple[str, Session] | None:
+            # It may have been changed while another change was being written.
+            session = sessions.get(session_id)
+            if session is None or not session.path:
+                return None
+            ended = msgspec.structs.replace(session, path="", kernel_id="", old_kernel_id=session.kernel_id)
+            sessions[session_id] = ended
+            return session.path, ended
+
         with self._at_work(session_id):
-            await self._change(lambda sessions: sessions.update({session_id: ended}))
-            self._tell({session.path})
-            await self._leave(ended)
+            done = await self._change(end)
+            if done is not None:
+                path, ended = done
+                self._tell({path})
+                await self._leave(ended)
 
     async def renamed(self, old: str, new: str) -> None:
         """A file or folder has moved: its sessions move along. Their kernels keep the folder they were started in."""
@@ -190,6 +203,10 @@ class Sessions:
                     moved |= {session.path, path}
             return moved
 
+        # What is known here changes at once: whoever asks by the new path must not start a second kernel.
+        sessions = dict(self._load())
+        move(sessions)
+        self._listed = (self._listed[0], sessions)
         self._tell(await self._change(move))
 
     async def deleted(self, path: str) -> None:
@@ -285,9 +302,11 @@ class Sessions:
             following = self._supervisor.kernels.get(session.next_kernel_id)
             if following is not None and following.state != "dead":
                 log.info("%s: the change to another kernel, which was cut short, is finished.", session.path)
-                old = session.kernel_id
-                session = msgspec.structs.replace(session, kernel_id=session.next_kernel_id, next_kernel_id="", old_kernel_id=old)
-                await self._put(session)
+                moved = await self._change(lambda sessions: _moved_on(sessions, session_id, following.kernel_id))
+                if moved is None:
+                    return
+                session = moved
+                self._tell({session.path})
             elif following is not None:
                 await self._release(session.next_kernel_id)
             await self._leave(session)
@@ -343,11 +362,14 @@ class Sessions:
     async def _drop(self, gone: Mapping[str, Session]) -> None:
         def drop(sessions: dict[str, Session]) -> None:
             for session_id, session in gone.items():
-                if sessions.get(session_id) == session:
+                now = sessions.get(session_id)
+                if now is not None and now.kernel_id == session.kernel_id and now.next_kernel_id == session.next_kernel_id:
                     del sessions[session_id]
 
-        await self._change(drop)
-        self._gone -= gone.keys()
+        try:
+            await self._change(drop)
+        finally:
+            self._gone -= gone.keys()
 
     def _do(self, work: Coroutine[Any, Any, None], name: str) -> None:
         task = asyncio.get_running_loop().create_task(work, name=name)
@@ -361,18 +383,19 @@ class Sessions:
 
     def _load(self) -> dict[str, Session]:
         """The sessions as the file has them; read again only when the file has been replaced."""
+        known, sessions = self._listed
         try:
             facts = os.stat(self._file)
         except FileNotFoundError:
-            return self._sessions
+            return sessions
         version = (facts.st_mtime_ns, facts.st_ino)
-        if version != self._version:
+        if version != known:
             try:
-                self._sessions = {session.id: session for session in _decode(self._file.read_bytes())}
+                sessions = {session.id: session for session in _decode(self._file.read_bytes())}
             except (msgspec.MsgspecError, OSError) as error:
                 log.warning("The list of sessions %s cannot be read (%s); going on with what is known.", self._file, error)
-            self._version = version
-        return self._sessions
+            self._listed = (version, sessions)
+        return sessions
 
     async def _change(self, change: Callable[[dict[str, Session]], T]) -> T:
         """Let ``change`` change the sessions, read afresh under the lock, and replace them. Returns what it returns."""
@@ -385,14 +408,16 @@ class Sessions:
             fcntl.flock(lock, fcntl.LOCK_EX)
             sessions = dict(self._load())
             result = change(sessions)
-            self._sessions = sessions
             try:
-                self._write(sessions)
+                version = self._write(sessions)
             except OSError as error:
                 log.warning("The list of sessions %s cannot be written (%s); it is kept in memory.", self._file, error)
+                version = self._listed[0]
+            self._listed = (version, sessions)
             return result
 
-    def _write(self, sessions: Mapping[str, Session]) -> None:
+    def _write(self, sessions: Mapping[str, Session]) -> tuple[int, int]:
+        """Replace the file. Returns which one it is now."""
         handle, temporary = tempfile.mkstemp(dir=self._file.parent, prefix=".sessions-")
         try:
             with open(handle, "wb") as file:
@@ -403,4 +428,14 @@ class Sessions:
                 os.unlink(temporary)
             raise
         facts = os.stat(self._file)
-        self._version = (facts.st_mtime_ns, facts.st_ino)
+        return facts.st_mtime_ns, facts.st_ino
+
+
+def _moved_on(sessions: dict[str, Session], session_id: str, kernel_id: str) -> Session | None:
+    """Give the session the kernel that was started to take the place of its own; None when it is not waiting for that one any more."""
+    session = sessions.get(session_id)
+    if session is None or session.next_kernel_id != kernel_id:
+        return None
+    moved = msgspec.structs.replace(session, kernel_id=kernel_id, next_kernel_id="", old_kernel_id=session.kernel_id)
+    sessions[session_id] = moved
+    return moved

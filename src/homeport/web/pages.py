@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,7 +26,6 @@ from homeport.web.problems import body_of, wait_header
 if TYPE_CHECKING:
     from homeport.stores.base import Stat
 
-_FRAME = Path(__file__).with_name("frame.html")
 FRAME_POLICY = "sandbox allow-scripts allow-popups allow-popups-to-escape-sandbox allow-downloads allow-forms; frame-ancestors 'self'"
 """An output may load what it likes, and has no origin that any server trusts."""
 
@@ -243,6 +243,12 @@ class NotThere(Page):
         raise NotFound("There is nothing at this address.")
 
 
+@functools.cache
+def frame_page() -> bytes:
+    """The page of ``/frame``; read once."""
+    return Path(__file__).with_name("frame.html").read_bytes()
+
+
 class FramePage(Handler):
     """``/frame``: the empty page in which an output may run, on a null origin of its own (``ui/src/outputs/frame.ts``)."""
 
@@ -253,7 +259,7 @@ class FramePage(Handler):
         self.set_header("Content-Security-Policy", FRAME_POLICY)
         self.set_header("Content-Type", "text/html; charset=utf-8")
         self.set_header("Cache-Control", "public, max-age=3600")
-        self.end(_FRAME.read_bytes())
+        self.end(frame_page())
 
 
 class Icon(Handler):

@@ -30,6 +30,7 @@ from homeport.web.app import make_app
 from homeport.web.assets import ASSETS
 from homeport.web.attention import Attention
 from homeport.web.kernel_audit import KernelAudit
+from homeport.web.pages import frame_page
 from homeport.web.parts import Parts
 from homeport.web.tls import Certificate, Door, Make
 
@@ -52,6 +53,7 @@ def _read_ahead() -> None:
     """Read the small files that answers need, so that no answer waits for the disk with all the others behind it."""
     mimetypes.init()
     ASSETS.of_page("tree")
+    frame_page()
 
 
 class Server:
@@ -140,6 +142,7 @@ class Server:
         parts.documents.url = self.url
         parts.auth.logins.watch(parts.connections.close_login)
         self._unsubscribe = parts.supervisor.subscribe(KernelAudit(parts.auth.audit, time.time()).note)
+        await asyncio.to_thread(_read_ahead)
         loopback_only = all(is_loopback(str(each.getsockname()[0])) for each in sockets)
         app = make_app(parts, loopback_only=loopback_only)
         http = HTTPServer(app, max_body_size=LARGEST_PLAIN_BODY, max_header_size=64 * 1024, idle_connection_timeout=300)
@@ -159,7 +162,6 @@ class Server:
         )
         self._attention.start()
         self._sweeping = asyncio.create_task(self._sweep())
-        await asyncio.to_thread(_read_ahead)
         await asyncio.to_thread(uploads.sweep, parts.folders.state / "uploads", older_than=86400, now=time.time())
         parts.auth.writes.start()
         self._tell_where()

@@ -1,7 +1,8 @@
 """Loaded by a server's Python when this folder is in its path: writes down which files its event loop's own thread touches.
 
-The list begins when the server has said where it listens (``jpserver-*.json``), and goes to ``$DISK_WATCH``, a line for each touch. What
-the audit events of Python do not tell of (``stat``, reads and writes of open files) is not seen; nor is what compiled code does.
+The list begins when the server has said where it listens (``jpserver-*.json``) with the line ``listening``, and goes to ``$DISK_WATCH``,
+a line for each touch. What the audit events of Python do not tell of (``stat``, reads and writes of open files) is not seen; nor is what
+compiled code does.
 """
 
 import asyncio
@@ -9,7 +10,8 @@ import os
 import sys
 import traceback
 
-EVENTS = {"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "os.truncate", "os.utime", "os.chmod", "fcntl.flock"}
+EVENTS = {"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "os.symlink", "os.truncate", "os.utime", "os.chmod"}
+EVENTS |= {"os.listdir", "os.scandir", "fcntl.flock", "sqlite3.connect"}
 SYSTEM = ("/proc/", "/sys/", "/dev/")
 
 
@@ -24,6 +26,7 @@ def watch(output: int) -> None:
         names = [str(argument) for argument in arguments[:2]]
         if event == "os.rename" and os.path.basename(names[1]).startswith("jpserver-"):
             listening = True
+            os.write(output, b"listening\n")
         elif listening and asyncio._get_running_loop() is not None and not names[0].startswith(SYSTEM):
             # Not by traceback.extract_stack: that reads the sources.
             frames = list(traceback.walk_stack(sys._getframe(1)))
