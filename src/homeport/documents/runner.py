@@ -29,7 +29,7 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Generator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
@@ -255,9 +255,7 @@ class Runner:
         """The kernel says that it runs the cell."""
         if run is self._interrupt_begun:
             self._interrupt_begun = None
-            task = asyncio.create_task(self._interrupt_again(), name=f"interrupt of {self.path}")
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._spawn(self._interrupt_again(), f"interrupt of {self.path}")
 
     async def _interrupt_again(self) -> None:
         with suppress(KernelGone, SupervisorUnavailable):
@@ -423,13 +421,30 @@ class Runner:
         ]
         self._room.set_state("queue", cast("Any", entries))
         run = self._running()
+        if run is not None and any(asked.doubt for asked in run.inputs.values()):
+            self._spawn(self._publish_made_up(), f"questions of {self.path}")
+        else:
+            self._publish_inputs()
+        self._stopped.show(self._queue.stopped)
+
+    async def _publish_made_up(self) -> None:
+        """A question that the kernel is only believed to ask has a name of ours: the next server must know it before a page does."""
+        await self._room.committed()
+        self._publish_inputs()
+
+    def _publish_inputs(self) -> None:
+        run = self._running()
         asked = [
             {"request": asked.request, "cell": run.cell_id, "prompt": asked.doubt + asked.prompt, "password": asked.password}
             for asked in (run.inputs.values() if run is not None else ())
             if run is not None
         ]
         self._room.set_state("inputs", cast("Any", asked))
-        self._stopped.show(self._queue.stopped)
+
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _drive(self) -> None:
         """Bring the head of the queue to the kernel, one at a time."""

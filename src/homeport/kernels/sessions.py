@@ -116,7 +116,9 @@ class Sessions:
                 await self._put(session)
             else:
                 await self._begin(session, kernel_name)
-                self._tell({path})
+                # Another server may have taken it for one whose kernel is gone; a rename meanwhile stays.
+                session = await self._change(lambda sessions: sessions.setdefault(session.id, session))
+                self._tell({path, session.path})
             return session
 
     async def change(
