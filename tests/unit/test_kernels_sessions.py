@@ -43,6 +43,8 @@ class FakeSupervisor:
         return info
 
     async def shutdown(self, kernel_id: str) -> None:
+        if kernel_id not in self.kernels:
+            raise NotFound("There is no such kernel.")
         self.stopped.append(kernel_id)
         self.ends(kernel_id)
 
@@ -129,6 +131,18 @@ async def test_a_renamed_folder_takes_its_sessions_along(folders: Folders, root:
     found = sessions.by_path("b.ipynb")
     assert found is not None
     assert found.name == "b.ipynb"
+
+
+async def test_a_renamed_session_is_found_before_that_is_written(folders: Folders, root: Path) -> None:
+    supervisor = FakeSupervisor()
+    sessions = Sessions(folders, supervisor, root)  # type: ignore[arg-type]
+    session = await sessions.create(path="a.ipynb")
+    renaming = asyncio.create_task(sessions.renamed("a.ipynb", "b.ipynb"))
+    await asyncio.sleep(0)
+    assert (await sessions.create(path="b.ipynb")).id == session.id, "no second kernel"
+    await renaming
+    assert [each.path for each in Sessions(folders, supervisor, root).list()] == ["b.ipynb"]  # type: ignore[arg-type]
+    assert len(supervisor.kernels) == 1
 
 
 async def test_a_kernel_ends_with_its_last_session(folders: Folders, root: Path) -> None:

@@ -206,9 +206,11 @@ class Sessions:
             return moved
 
         # What is known here changes at once: whoever asks by the new path must not start a second kernel.
-        sessions = dict(self._load())
+        self._load()
+        version, known = self._listed
+        sessions = dict(known)
         move(sessions)
-        self._listed = (self._listed[0], sessions)
+        self._listed = (version, sessions)
         self._tell(await self._change(move))
 
     async def deleted(self, path: str) -> None:
@@ -302,10 +304,12 @@ class Sessions:
             if session is None:
                 return
             following = self._supervisor.kernels.get(session.next_kernel_id)
-            if following is not None and following.state != "dead":
+            # A session that was ended meanwhile moves on to nothing.
+            if session.path and following is not None and following.state != "dead":
                 log.info("%s: the change to another kernel, which was cut short, is finished.", session.path)
                 moved = await self._change(lambda sessions: _moved_on(sessions, session_id, following.kernel_id))
                 if moved is None:
+                    await self._release(following.kernel_id)
                     return
                 session = moved
                 self._tell({session.path})
@@ -436,7 +440,7 @@ class Sessions:
 def _moved_on(sessions: dict[str, Session], session_id: str, kernel_id: str) -> Session | None:
     """Give the session the kernel that was started to take the place of its own; None when it is not waiting for that one any more."""
     session = sessions.get(session_id)
-    if session is None or session.next_kernel_id != kernel_id:
+    if session is None or not session.path or session.next_kernel_id != kernel_id:
         return None
     moved = msgspec.structs.replace(session, kernel_id=kernel_id, next_kernel_id="", old_kernel_id=session.kernel_id)
     sessions[session_id] = moved
