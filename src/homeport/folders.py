@@ -8,9 +8,12 @@ linger empties it, and kernels outlive logouts.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import socket
+import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +34,29 @@ def private(folder: Path) -> Path:
     if facts.st_mode & 0o077:
         folder.chmod(0o700)
     return folder
+
+
+def keep_private(file: Path, content: bytes) -> None:
+    """Write ``content`` to ``file``, atomically, readable by its owner only.
+
+    Its time of change is that of now to the nanosecond, not that of the file system's last tick: one file that took another's
+    place, and its inode's number, within a tick can be told from it.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    private(file.parent)
+    handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}-")  # 0600 from the start
+    try:
+        with open(handle, "wb") as target:
+            target.write(content)
+        now = time.time_ns()
+        os.utime(temporary, ns=(now, now))
+        os.replace(temporary, file)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
 
 
 def _goes_at_logout(folder: Path) -> bool:

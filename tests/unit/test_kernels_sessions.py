@@ -17,7 +17,7 @@ import pytest
 from homeport.errors import NotFound
 from homeport.folders import Folders
 from homeport.kernels.environment import kernel_environment
-from homeport.kernels.sessions import Sessions
+from homeport.kernels.sessions import Session, Sessions
 
 
 @dataclass
@@ -143,6 +143,25 @@ async def test_a_renamed_session_is_found_before_that_is_written(folders: Folder
     await renaming
     assert [each.path for each in Sessions(folders, supervisor, root).list()] == ["b.ipynb"]  # type: ignore[arg-type]
     assert len(supervisor.kernels) == 1
+
+
+async def test_changes_at_once_leave_no_kernel_to_nobody(folders: Folders, root: Path) -> None:
+    supervisor = FakeSupervisor()
+    sessions = Sessions(folders, supervisor, root)  # type: ignore[arg-type]
+    for number in range(10):
+        session = await sessions.create(path=f"{number}.ipynb")
+        results = await asyncio.gather(
+            sessions.change(session.id, kernel_name="ir"),
+            sessions.delete(session.id),
+            sessions.renamed(f"{number}.ipynb", f"{number}-renamed.ipynb"),
+            sessions.create(path=f"{number}-other.ipynb"),
+            return_exceptions=True,
+        )
+        assert all(result is None or isinstance(result, Session | NotFound) for result in results), results
+        deadline = time.monotonic() + 10
+        while {each.kernel_id for each in Sessions(folders, supervisor, root).list()} != set(supervisor.kernels):  # type: ignore[arg-type]
+            assert time.monotonic() < deadline, "a kernel without a session, or a session without a kernel"
+            await asyncio.sleep(0.01)  # what is over is forgotten by tasks of their own
 
 
 async def test_a_kernel_ends_with_its_last_session(folders: Folders, root: Path) -> None:

@@ -23,7 +23,7 @@ from homeport.auth.logins import Logins
 from homeport.auth.passwords import check_password
 from homeport.auth.policies import Authorizer
 from homeport.auth.scopes import ALL, Scope
-from homeport.auth.signing import fingerprint, keep_private, kept_text
+from homeport.auth.signing import fingerprint, kept_text
 from homeport.auth.tickets import check_ticket, make_ticket
 from homeport.auth.tokens import Tokens, root_key, tokens_file
 from homeport.core.login_limit import LimitState, LoginLimit, Refuse, Tried, WasRight
@@ -31,7 +31,7 @@ from homeport.errors import TooManyTries
 from homeport.write_behind import WriteBehind
 
 if TYPE_CHECKING:
-    from homeport.folders import Folders
+    from homeport.folders import Folders, keep_private
     from homeport.options import Settings
 
 log = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from homeport.auth.signing import keep_private
+from homeport.folders import keep_private
 from homeport.write_behind import WriteBehind
 
 log = logging.getLogger(__name__)

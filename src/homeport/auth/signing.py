@@ -23,24 +23,6 @@ def same(one: str, other: str) -> bool:
     return hmac.compare_digest(one.encode("utf-8", "surrogatepass"), other.encode("utf-8", "surrogatepass"))
 
 
-def keep_private(file: Path, content: bytes) -> None:
-    """Write ``content`` to ``file``, atomically, readable by its owner only.
-
-    Raises:
-        OSError: the folder cannot be written.
-    """
-    private(file.parent)
-    handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}-")  # 0600 from the start
-    try:
-        with open(handle, "wb") as target:
-            target.write(content)
-        os.replace(temporary, file)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
-
-
 def kept_text(file: Path) -> str:
     """A random hexadecimal text (256 bits) that is made once and kept in ``file``.
 

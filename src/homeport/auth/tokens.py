@@ -18,10 +18,9 @@ from pathlib import Path
 import msgspec
 
 from homeport.auth.scopes import Scope, ScopeKind
-from homeport.auth.signing import keep_private
 from homeport.core import paths
 from homeport.errors import BadRequest, Conflict, NotFound, StoreFailed
-from homeport.folders import Folders, private
+from homeport.folders import Folders, keep_private, private
 from homeport.write_behind import WriteBehind
 
 log = logging.getLogger(__name__)

@@ -3,7 +3,8 @@
 A session is a path (a notebook, or the made-up path of a console), a name and a kernel. Sessions outlive the
 server as their kernels do: they are kept in one JSON file per root folder, and a session goes when its kernel goes.
 Two servers on one root share that file, so every change is a read, a change and an atomic replace under a lock: in a
-thread, for the other server may have the lock, and the disk may be busy.
+thread, for the other server may have the lock, and the disk may be busy. Only the event loop says what is known here;
+changes are made one after the other, in the order in which they were asked for.
 
 What runs in a kernel is the documents' affair; the HTTP shape of a session is ``protocol/rest.py``'s.
 """
@@ -16,17 +17,17 @@ import fcntl
 import hashlib
 import logging
 import os
-import tempfile
 import uuid
 import weakref
+from collections import Counter
 from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import msgspec
 
 from homeport.errors import BadRequest, KernelFailed, KernelGone, NotFound, SupervisorUnavailable
-from homeport.folders import Folders, private
+from homeport.folders import Folders, keep_private, private
 from homeport.kernels.environment import kernel_environment
 
 if TYPE_CHECKING:
@@ -63,11 +64,12 @@ class Sessions:
         self._root = root
         key = hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:16]
         self._file = folders.state / "sessions" / f"{key}.json"
-        # Which file it was, and the sessions that it has: always set together, for the loop and threads look at them.
-        self._listed: tuple[tuple[int, int] | None, dict[str, Session]] = (None, {})
+        self._listed = _Listed(None, {})
+        self._changing = asyncio.Lock()
+        self._renames: list[_Rename] = []
         self._starting: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
         self._beginning: set[str] = set()
-        self._underway: set[str] = set()
+        self._underway: Counter[str] = Counter()
         self._gone: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._callbacks: list[Callable[[str], None]] = []
@@ -193,25 +195,14 @@ class Sessions:
 
     async def renamed(self, old: str, new: str) -> None:
         """A file or folder has moved: its sessions move along. Their kernels keep the folder they were started in."""
-
-        def move(sessions: dict[str, Session]) -> set[str]:
-            moved: set[str] = set()
-            for session in list(sessions.values()):
-                if session.path == old or session.path.startswith(old + "/"):
-                    path = new + session.path[len(old) :]
-                    # The name of a notebook's session is its file's name; one that somebody chose stays.
-                    name = path.rsplit("/", 1)[-1] if session.name == session.path.rsplit("/", 1)[-1] else session.name
-                    sessions[session.id] = msgspec.structs.replace(session, path=path, name=name)
-                    moved |= {session.path, path}
-            return moved
-
-        # What is known here changes at once: whoever asks by the new path must not start a second kernel.
-        self._load()
-        version, known = self._listed
-        sessions = dict(known)
-        move(sessions)
-        self._listed = (version, sessions)
-        self._tell(await self._change(move))
+        rename = _Rename(old, new)
+        # Known here at once: whoever asks by the new path must not start a second kernel.
+        self._renames.append(rename)
+        try:
+            moved = await self._change(rename.apply)
+        finally:
+            self._renames.remove(rename)
+        self._tell(moved)
 
     async def deleted(self, path: str) -> None:
         """A file or folder was deleted on purpose: the sessions of its files end. A console is no file, and stays."""
@@ -320,11 +311,13 @@ class Sessions:
     @contextlib.contextmanager
     def _at_work(self, session_id: str) -> Generator[None]:
         """Somebody changes that session, and finishes it himself."""
-        self._underway.add(session_id)
+        self._underway[session_id] += 1
         try:
             yield
         finally:
-            self._underway.discard(session_id)
+            self._underway[session_id] -= 1
+            if not self._underway[session_id]:
+                del self._underway[session_id]
 
     async def _release(self, kernel_id: str) -> None:
         if any(session.kernel_id == kernel_id for session in self._load().values()):
@@ -362,7 +355,7 @@ class Sessions:
             session.path
             and session.kernel_id not in self._supervisor.kernels
             and session.next_kernel_id not in self._supervisor.kernels
-            and session.id not in self._beginning | self._underway | self._gone
+            and session.id not in self._beginning | self._underway.keys() | self._gone
         )
 
     async def _drop(self, gone: Mapping[str, Session]) -> None:
@@ -388,53 +381,81 @@ class Sessions:
                 callback(path)
 
     def _load(self) -> dict[str, Session]:
-        """The sessions as the file has them; read again only when the file has been replaced."""
-        known, sessions = self._listed
-        try:
-            facts = os.stat(self._file)
-        except FileNotFoundError:
-            return sessions
-        version = (facts.st_mtime_ns, facts.st_ino)
-        if version != known:
-            try:
-                sessions = {session.id: session for session in _decode(self._file.read_bytes())}
-            except (msgspec.MsgspecError, OSError) as error:
-                log.warning("The list of sessions %s cannot be read (%s); going on with what is known.", self._file, error)
-            self._listed = (version, sessions)
+        """The sessions as the file has them, read again only when it has been replaced; what is being renamed has its new path."""
+        self._listed = _read(self._file, self._listed)
+        if not self._renames:
+            return self._listed.sessions
+        sessions = dict(self._listed.sessions)
+        for rename in self._renames:
+            rename.apply(sessions)
         return sessions
 
     async def _change(self, change: Callable[[dict[str, Session]], T]) -> T:
         """Let ``change`` change the sessions, read afresh under the lock, and replace them. Returns what it returns."""
-        return await asyncio.to_thread(self._change_now, change)
+        async with self._changing:
+            self._listed, result = await asyncio.to_thread(_change_file, self._file, self._listed, change)
+        return result
 
-    def _change_now(self, change: Callable[[dict[str, Session]], T]) -> T:
-        """In a thread."""
-        private(self._file.parent)
-        with open(self._file.with_suffix(".lock"), "w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            sessions = dict(self._load())
-            result = change(sessions)
-            try:
-                version = self._write(sessions)
-            except OSError as error:
-                log.warning("The list of sessions %s cannot be written (%s); it is kept in memory.", self._file, error)
-                version = self._listed[0]
-            self._listed = (version, sessions)
-            return result
 
-    def _write(self, sessions: Mapping[str, Session]) -> tuple[int, int]:
-        """Replace the file. Returns which one it is now."""
-        handle, temporary = tempfile.mkstemp(dir=self._file.parent, prefix=".sessions-")
+class _Listed(NamedTuple):
+    """Which file it was, and the sessions that it had (or has, had the last change been written)."""
+
+    version: tuple[int, int, int] | None
+    sessions: dict[str, Session]
+
+
+class _Rename(NamedTuple):
+    """A file or folder that moves, by its API paths."""
+
+    old: str
+    new: str
+
+    def apply(self, sessions: dict[str, Session]) -> set[str]:
+        """Let the sessions move along. Returns the paths that they left and have. Doing it twice does it once."""
+        moved: set[str] = set()
+        for session in list(sessions.values()):
+            if session.path == self.old or session.path.startswith(self.old + "/"):
+                path = self.new + session.path[len(self.old) :]
+                # The name of a notebook's session is its file's name; one that somebody chose stays.
+                name = path.rsplit("/", 1)[-1] if session.name == session.path.rsplit("/", 1)[-1] else session.name
+                sessions[session.id] = msgspec.structs.replace(session, path=path, name=name)
+                moved |= {session.path, path}
+        return moved
+
+
+def _version(facts: os.stat_result) -> tuple[int, int, int]:
+    return facts.st_mtime_ns, facts.st_ino, facts.st_size
+
+
+def _read(path: Path, known: _Listed) -> _Listed:
+    """What the file has; ``known`` when it is that file, or there is none that can be read."""
+    try:
+        version = _version(os.stat(path))
+    except FileNotFoundError:
+        return known
+    if version == known.version:
+        return known
+    try:
+        return _Listed(version, {session.id: session for session in _decode(path.read_bytes())})
+    except (msgspec.MsgspecError, OSError) as error:
+        log.warning("The list of sessions %s cannot be read (%s); going on with what is known.", path, error)
+        return _Listed(version, known.sessions)
+
+
+def _change_file(path: Path, known: _Listed, change: Callable[[dict[str, Session]], T]) -> tuple[_Listed, T]:
+    """In a thread: change the sessions of the file. Returns what it has now, and what ``change`` returned."""
+    private(path.parent)
+    with open(path.with_suffix(".lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        there = _read(path, known)
+        sessions = dict(there.sessions)
+        result = change(sessions)
         try:
-            with open(handle, "wb") as file:
-                file.write(msgspec.json.encode(list(sessions.values())))
-            os.replace(temporary, self._file)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
-            raise
-        facts = os.stat(self._file)
-        return facts.st_mtime_ns, facts.st_ino
+            keep_private(path, msgspec.json.encode(list(sessions.values())))
+        except OSError as error:
+            log.warning("The list of sessions %s cannot be written (%s); it is kept in memory.", path, error)
+            return _Listed(there.version, sessions), result
+        return _Listed(_version(os.stat(path)), sessions), result
 
 
 def _moved_on(sessions: dict[str, Session], session_id: str, kernel_id: str) -> Session | None:

@@ -23,8 +23,8 @@ from tornado.netutil import bind_sockets
 from homeport import __version__
 from homeport.auth.addresses import is_loopback, reachable_names, url_host
 from homeport.auth.certificates import Served
-from homeport.auth.signing import keep_private
 from homeport.errors import HomeportError
+from homeport.folders import keep_private
 from homeport.web import uploads
 from homeport.web.app import make_app
 from homeport.web.assets import ASSETS
