@@ -15,6 +15,7 @@ from websockets.asyncio.client import connect
 from harness import notebooks
 from harness.rest import rest
 from harness.server import MakeServer, Server
+from homeport.folders import Folders
 
 GOOD = {"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
 CELL = {"cell_type": "code", "metadata": {}, "source": "", "outputs": [], "execution_count": None}
@@ -160,3 +161,18 @@ async def test_what_may_not_be_read(make_server: MakeServer) -> None:
     assert facts(file) == before
     file.chmod(0o600)
     assert (await rest(server, "GET", "notebooks/mine.ipynb")).status_code == 200
+
+
+@pytest.mark.expect_log("cannot be kept|PUT /api/contents/a.txt 507")
+async def test_a_body_that_cannot_be_kept(server: Server) -> None:
+    body = {"type": "file", "format": "text", "content": "text" * 1_000_000}
+    uploads = Folders.from_environment().state / "uploads"
+    assert not uploads.exists()
+    uploads.write_text("in the way")
+    answer = await rest(server, "PUT", "api/contents/a.txt", ok=False, json=body)
+    assert answer.status_code == 507
+    assert "What was sent cannot be kept: File exists" in answer.json()["message"]
+    assert not (server.root / "a.txt").exists()
+    uploads.unlink()
+    await rest(server, "PUT", "api/contents/a.txt", json=body)
+    assert (server.root / "a.txt").read_text() == body["content"]

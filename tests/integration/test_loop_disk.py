@@ -55,6 +55,7 @@ async def test_the_loop_touches_no_file(make_server: MakeServer, open_document: 
 
     # A client: files, sessions and kernels, tokens.
     await rest(server, "PUT", "api/contents/b.txt", json={"type": "file", "format": "text", "content": "text"})
+    await rest(server, "PUT", "api/contents/b.txt", json={"type": "file", "format": "text", "content": "text" * 1_000_000})
     await rest(server, "GET", "api/contents/b.txt")
     await rest(server, "GET", "files/b.txt")
     await rest(server, "GET", "api/contents/")

@@ -208,3 +208,24 @@ async def test_thirty_megabytes_over_rest(server: Server, stalls: Stalls, open_d
     await rest(server, "PUT", "api/contents/big.ipynb", data=body)
     await page.until(lambda: page.source(0) == "changed = 1", "the change over REST")
     await stalls.check("an open notebook is written over REST")
+
+
+async def test_thirty_megabytes_of_history(server: Server, stalls: Stalls, open_document: OpenDocument) -> None:
+    await asyncio.to_thread(big_notebook, server.root / "big.ipynb")
+    before = (await rest(server, "GET", "api/contents/big.ipynb")).json()["content"]
+    await stalls.forget()
+    kept = (await rest(server, "POST", "api/contents/big.ipynb/checkpoints")).json()["id"]
+    await stalls.check("a state of a closed notebook is kept")
+    assert (await rest(server, "GET", f"api/history/big.ipynb/versions/{kept}")).json() == before
+    await stalls.check("it is read")
+    page = await open_document(server, "big.ipynb")
+    page.type(0, "# edited\n")
+    await page.committed()
+    await page.operate("save")
+    await stalls.forget()
+    changes = (await rest(server, "GET", f"api/history/big.ipynb/versions/{kept}/diff")).json()
+    assert changes
+    await stalls.check("it is compared with the open notebook")
+    await rest(server, "POST", f"api/history/big.ipynb/versions/{kept}")
+    await page.until(lambda: page.source(0) == "x = 1\nprint(x)\n", "the old state")
+    await stalls.check("the open notebook goes back to it")

@@ -18,7 +18,7 @@ from homeport.documents.blobs import Blobs
 from homeport.documents.comparing import compare
 from homeport.documents.save_history import SaveHistory
 from homeport.documents.serial import BlobPiece
-from homeport.errors import NotFound
+from homeport.errors import NotFound, StoreFailed
 
 NOW = 1_000_000_000.0
 
@@ -71,6 +71,35 @@ def test_states_are_kept_with_their_blobs(tmp_path: Path) -> None:
     assert len(history.list(tmp_path / "else" / "where" / "a.ipynb")) == 2
     history.prune(unused_since=1005.0)
     assert history.blobs_referred_to() == set()
+
+
+@pytest.mark.parametrize("step", [1, 7, 71, 72, 73, 10_000])
+def test_states_are_read_in_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    monkeypatch.setattr("homeport.documents.save_history._STEP", step)
+    blobs = Blobs(tmp_path / "blobs")
+    history = SaveHistory(tmp_path / "history", blobs, count=9, size=10**6)
+    name = str(blobs.put("image/png", "QUJD" * 50)["sha256"])
+    file = tmp_path / "a.ipynb"
+    for number, pieces in enumerate(
+        [[b"x" * 500], [BlobPiece(name)], [BlobPiece(name), BlobPiece(name), b"y" * 100], [b"x" * 100, BlobPiece(name), b"z"], []]
+    ):
+        version = history.keep(file, pieces, hashlib.sha256(str(number).encode()).hexdigest())
+        assert version is not None
+        assert history.pieces(file, version.id) == pieces
+        assert len(history.read(file, version.id)) == version.size
+
+
+def test_a_damaged_state_is_said(tmp_path: Path) -> None:
+    history = SaveHistory(tmp_path / "history", Blobs(tmp_path / "blobs"), count=9, size=10**6)
+    file = tmp_path / "a.ipynb"
+    version = history.keep(file, [b"content " * 1000], "0" * 64)
+    assert version is not None
+    (kept,) = (tmp_path / "history").rglob(f"{version.id}.*")
+    whole = kept.read_bytes()
+    for damaged in (b"", whole[:-10], whole.replace(b"{", b"[", 1), whole[:-30] + b"\xff" * 30):
+        kept.write_bytes(damaged)
+        with pytest.raises(StoreFailed, match=r"a\.ipynb.*damaged"):
+            history.read(file, version.id)
 
 
 def test_a_size_is_never_passed(tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ def decode(raw: bytes, *, name: str, blobs: Blobs, new_id: Callable[[], str], up
         OldFormat: see ``upgrade``.
     """
     try:
-        members = _members(raw)
+        members = members_of(raw)
     except ValueError as error:
         raise InvalidNotebook(_not_json(raw, name, error), path=name) from error
     except RecursionError as error:
@@ -116,7 +116,7 @@ class _Reader:
         return Notebook(minor, metadata, cells, extra, prints, self._inline.used, self._made_ids)
 
     def _cell(self, index: int, raw: msgspec.Raw, minor: int) -> Cell:
-        members = _members(raw)
+        members = members_of(raw)
         if members is None:
             raise self._invalid(f"its cell {index + 1} is not an object")
         cell: Cell = {key: loads(value) for key, value in members.items() if key != "outputs"}
@@ -147,7 +147,7 @@ class _Reader:
         return cell_id
 
     def _output(self, index: int, raw: msgspec.Raw) -> dict[str, JSON]:
-        members = _members(raw)
+        members = members_of(raw)
         if members is None:
             raise self._invalid(f"an output of its cell {index + 1} is not an object")
         output = {key: loads(value) for key, value in members.items() if key not in ("data", "text")}
@@ -157,7 +157,7 @@ class _Reader:
             if output.get("output_type") == "stream":
                 return self._stream(output, members["text"])
         if "data" in members:
-            bundle = _members(members["data"])
+            bundle = members_of(members["data"])
             output["data"] = loads(members["data"]) if bundle is None else self._bundle(bundle)
         return output
 
@@ -194,7 +194,7 @@ class _Reader:
         return {**output, "text": f"{head}{notice}{tail}", STREAM_KEY: entry}
 
     def _list(self, raw: msgspec.Raw | None, complaint: str) -> list[msgspec.Raw]:
-        found = None if raw is None else _elements(raw)
+        found = None if raw is None else elements_of(raw)
         if found is None:
             raise self._invalid(complaint)
         return found
@@ -203,7 +203,7 @@ class _Reader:
         return InvalidNotebook(f"“{self._name}” is JSON, but not a notebook: {complaint}.", path=self._name)
 
 
-def _members(raw: msgspec.Raw | bytes) -> Members | None:
+def members_of(raw: msgspec.Raw | bytes) -> Members | None:
     """The members of a JSON object, not decoded; None when it is not an object.
 
     Raises:
@@ -217,7 +217,12 @@ def _members(raw: msgspec.Raw | bytes) -> Members | None:
         return {key: _raw(item) for key, item in value.items()} if isinstance(value, dict) else None
 
 
-def _elements(raw: msgspec.Raw) -> list[msgspec.Raw] | None:
+def elements_of(raw: msgspec.Raw) -> list[msgspec.Raw] | None:
+    """The elements of a JSON array, not decoded; None when it is not an array.
+
+    Raises:
+        ValueError: it is not JSON.
+    """
     try:
         return msgspec.json.decode(raw, type=list[msgspec.Raw])
     except msgspec.DecodeError:

@@ -10,9 +10,10 @@ import msgspec
 
 from homeport.core.cell_diff import diff
 from homeport.core.cell_merge import CellPrint, align
-from homeport.documents.codec import Notebook, OldFormat
+from homeport.documents.codec import Notebook, OldFormat, elements_of, members_of
 from homeport.documents.schema import Cell, joined, loads
-from homeport.documents.serial import BlobPiece, Piece, assemble, encode_cell, value_digest
+from homeport.documents.serial import BlobPiece, Piece, assemble, encode_cell, gathered, value_digest
+from homeport.protocol.document import JSON
 
 
 class CellDifference(msgspec.Struct, omit_defaults=True):
@@ -32,7 +33,8 @@ class CellDifference(msgspec.Struct, omit_defaults=True):
 @dataclass(frozen=True, slots=True)
 class _Side:
     prints: list[CellPrint]
-    cells: dict[str, Cell]
+    shown: dict[str, tuple[str, str]]
+    """Type and source, by id."""
     identified: bool
     """Its cells have ids."""
 
@@ -56,31 +58,40 @@ def compare(before: Sequence[Piece], after: Sequence[Piece]) -> list[CellDiffere
         old = _side(before, new)
     found: list[CellDifference] = []
     for each in diff(old.prints, new.prints):
-        one, other = old.cells.get(each.id), new.cells.get(each.id)
-        entry = CellDifference(each.id, str((other or one or {}).get("cell_type")), each.action, moved=each.moved)
+        one, other = old.shown.get(each.id), new.shown.get(each.id)
+        entry = CellDifference(each.id, (other or one or ("", ""))[0], each.action, moved=each.moved)
         if each.content:
-            entry.before = None if one is None else joined(one.get("source", ""))
-            entry.after = None if other is None else joined(other.get("source", ""))
+            entry.before = None if one is None else one[1]
+            entry.after = None if other is None else other[1]
         entry.outputs = each.results and each.action == "changed"
         found.append(entry)
     return found
 
 
 def _side(pieces: Sequence[Piece], base: _Side | None = None) -> _Side:
-    raw = b"".join(f'"{piece.name}"'.encode() if isinstance(piece, BlobPiece) else piece for piece in pieces)
-    notebook = loads(raw)
-    if isinstance(notebook, dict) and notebook.get("nbformat") in (1, 2, 3):
+    raw = gathered(f'"{piece.name}"'.encode() if isinstance(piece, BlobPiece) else piece for piece in pieces)
+    members = members_of(raw) or {}
+    if loads(members.get("nbformat", msgspec.Raw(b"4"))) in (1, 2, 3):
         raise OldFormat
-    cells = notebook.get("cells") if isinstance(notebook, dict) else None
-    if not isinstance(cells, list):
+    elements = elements_of(members.get("cells", msgspec.Raw(b"null")))
+    if elements is None:
         raise ValueError("not a notebook")
-    found = [cell for cell in cells if isinstance(cell, dict)]
+    ids: list[JSON] = []
+    digests: list[tuple[str, str]] = []
+    shown: list[tuple[str, str]] = []
+    # Cell by cell: to decode them all at once would hold the interpreter.
+    for element in elements:
+        cell = loads(element)
+        if isinstance(cell, dict):
+            ids.append(cell.get("id"))
+            digests.append(_digests(cell))
+            shown.append((str(cell.get("cell_type")), joined(cell.get("source", ""))))
     numbers = count()
-    identified = all(isinstance(cell.get("id"), str) for cell in found) and len({str(cell.get("id")) for cell in found}) == len(found)
-    prints = [CellPrint(str(cell["id"]) if identified else f"cell-{next(numbers)}", *_digests(cell)) for cell in found]
+    identified = all(isinstance(each, str) for each in ids) and len({str(each) for each in ids}) == len(ids)
+    prints = [CellPrint(str(each) if identified else f"cell-{next(numbers)}", *two) for each, two in zip(ids, digests, strict=True)]
     if base is not None and not identified:
         prints = align(base.prints, prints, lambda: f"new-{next(numbers)}")
-    return _Side(prints, {each.id: cell for each, cell in zip(prints, found, strict=True)}, identified)
+    return _Side(prints, {each.id: what for each, what in zip(prints, shown, strict=True)}, identified)
 
 
 def _digests(cell: Cell) -> tuple[str, str]:

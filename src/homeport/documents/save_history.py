@@ -8,22 +8,24 @@ these states. Everything here reads and writes the disk: for threads.
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import re
 import secrets
 import shutil
 import time
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 
 from homeport.core.retention import State, surplus
 from homeport.documents.blobs import Blobs
-from homeport.documents.serial import BlobPiece, Piece
-from homeport.errors import NotFound
+from homeport.documents.serial import BlobPiece, Piece, gathered
+from homeport.errors import NotFound, StoreFailed
 from homeport.folders import private
 
 _FOLDER = ".history"
@@ -33,6 +35,9 @@ _ID = re.compile(r"\d{13}-[0-9a-f]{16}")
 _MARK = re.compile(rb"\0blob:([0-9a-f]{64})\0")
 _FAST = 1
 """zlib's level: half of what the best one saves, for a tenth of the time."""
+_STEP = 256 * 1024
+"""Bytes that are packed, unpacked and searched at a time: what comes out of one such step is copied with the interpreter held, and 30 MB at
+once would let the event loop stand still."""
 
 
 class _Head(msgspec.Struct):
@@ -86,19 +91,8 @@ class SaveHistory:
         newest = max(self._names(file), default="")
         if self._count == 0 or _digest(newest) == digest[:16]:
             return None
-        blobs: dict[str, int] = {}
-        total = 0
-        packer = zlib.compressobj(_FAST)
-        packed: list[bytes] = []
-        for piece in pieces:
-            if isinstance(piece, BlobPiece):
-                blobs[piece.name] = self._blobs.head(piece.name).raw
-                total += blobs[piece.name]
-                packed.append(packer.compress(b"\0blob:" + piece.name.encode() + b"\0"))
-            else:
-                total += len(piece)
-                packed.append(packer.compress(piece))
-        packed.append(packer.flush())
+        blobs = {piece.name: self._blobs.head(piece.name).raw for piece in pieces if isinstance(piece, BlobPiece)}
+        total = sum(blobs[piece.name] if isinstance(piece, BlobPiece) else len(piece) for piece in pieces)
         # Never before the newest: names are in order also when the clock was put back.
         stamp = max(int((time.time() if at is None else at) * 1000), int(newest[:13] or 0) + 1)
         version = Version(f"{stamp:013d}-{digest[:16]}", stamp / 1000, total)
@@ -107,7 +101,7 @@ class SaveHistory:
         try:
             with open(temporary, "xb") as out:
                 out.write(msgspec.json.encode(_Head(blobs)) + b"\n")
-                out.writelines(packed)
+                out.writelines(_packed(pieces))
             os.rename(temporary, folder / f"{version.id}.{total}")
         except BaseException:
             temporary.unlink(missing_ok=True)
@@ -129,22 +123,24 @@ class SaveHistory:
 
         Raises:
             NotFound: it is not kept (any more).
+            StoreFailed: it is damaged.
         """
-        return b"".join(self._blobs.raw(piece.name) if isinstance(piece, BlobPiece) else piece for piece in self.pieces(file, version))
+        pieces = self.pieces(file, version)
+        return gathered(self._blobs.raw(piece.name) if isinstance(piece, BlobPiece) else piece for piece in pieces)
 
     def pieces(self, file: Path, version: str) -> list[Piece]:
         """The pieces of a state.
 
         Raises:
             NotFound: it is not kept (any more).
+            StoreFailed: it is damaged.
         """
-        head, _, packed = self._find(file, version).read_bytes().partition(b"\n")
-        blobs = msgspec.json.decode(head, type=_Head).blobs
-        content = zlib.decompress(packed)
-        if not blobs:
-            return [content]
-        parts = _MARK.split(content)
-        return [BlobPiece(part.decode()) if number % 2 else part for number, part in enumerate(parts) if part]
+        try:
+            with open(self._find(file, version), "rb") as state:
+                blobs = msgspec.json.decode(state.readline(), type=_Head).blobs
+                return list(_parts(_unpacked(state), marked=bool(blobs)))
+        except (msgspec.MsgspecError, zlib.error) as error:
+            raise StoreFailed(f"This state of “{file.name}” is damaged: {error}.", version=version) from error
 
     def remove(self, file: Path, version: str) -> None:
         """Forget a state.
@@ -214,6 +210,48 @@ class SaveHistory:
                 states.append(State(name, int(name[:13]) / 1000, size))
         for name in surplus(states[::-1], now=time.time(), count=self._count, size=self._size):
             (folder / name).unlink(missing_ok=True)
+
+
+def _packed(pieces: Iterable[Piece]) -> Iterator[bytes]:
+    packer = zlib.compressobj(_FAST)
+    for piece in pieces:
+        content = memoryview(b"\0blob:" + piece.name.encode() + b"\0" if isinstance(piece, BlobPiece) else piece)
+        for start in range(0, len(content), _STEP):
+            yield packer.compress(content[start : start + _STEP])
+    yield packer.flush()
+
+
+def _unpacked(packed: BinaryIO) -> Iterator[bytes]:
+    unpacker = zlib.decompressobj()
+    while data := packed.read(_STEP):
+        while data:
+            yield unpacker.decompress(data, _STEP)
+            data = unpacker.unconsumed_tail
+    yield unpacker.flush()
+    if not unpacker.eof:
+        raise zlib.error("its end is missing")
+
+
+def _parts(content: Iterable[bytes], *, marked: bool) -> Iterator[Piece]:
+    """Take the blobs' marks out of a content that has some."""
+    text = io.BytesIO()
+    cut = b""
+    for block in content:
+        parts = _MARK.split(cut + block) if marked else [block]
+        # The mark at its end may go on in the next block.
+        end = parts[-1].find(b"\0") if marked else -1
+        cut, parts[-1] = (parts[-1][end:], parts[-1][:end]) if end >= 0 else (b"", parts[-1])
+        for number, part in enumerate(parts):
+            if number % 2 == 0:
+                text.write(part)
+                continue
+            if text.tell():
+                yield text.getvalue()
+                text = io.BytesIO()
+            yield BlobPiece(part.decode())
+    text.write(cut)
+    if text.tell():
+        yield text.getvalue()
 
 
 def _digest(name: str) -> str:

@@ -11,11 +11,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-import io
 import logging
 import random
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -34,7 +33,7 @@ from homeport.documents.mirror import Change
 from homeport.documents.room import Room
 from homeport.documents.save_history import SaveHistory
 from homeport.documents.schema import Cell
-from homeport.documents.serial import Piece, fingerprint
+from homeport.documents.serial import BlobPiece, Piece, fingerprint, gathered
 from homeport.documents.tables import Saved
 from homeport.documents.worker import Worker
 from homeport.errors import Conflict, HomeportError, InvalidNotebook, NotFound
@@ -162,7 +161,7 @@ class Saver:
 
     async def model(self) -> bytes:
         """The whole notebook as a file would hold it now."""
-        return await asyncio.to_thread(self._join, await self.pieces(), [])
+        return await asyncio.to_thread(gathered, self._content(await self.pieces(), []))
 
     async def pieces(self) -> list[Piece]:
         """The same in pieces."""
@@ -231,7 +230,7 @@ class Saver:
     async def _write(self, snapshot: Snapshot, base: Base, *, anyway: bool) -> None:
         lost: list[str] = []
         pieces = snapshot.pieces()
-        data = await asyncio.to_thread(self._join, pieces, lost)
+        data = await asyncio.to_thread(gathered, self._content(pieces, lost))
         complaint = self._shrinks(base) or (f"{len(lost)} outputs are not kept any more" if lost else "")
         if complaint:
             await self._keep_old(complaint)
@@ -294,20 +293,16 @@ class Saver:
         self._touched = {cell_id: at for cell_id, at in self._touched.items() if at > version}
         self._removed = {cell_id: at for cell_id, at in self._removed.items() if at > version}
 
-    def _join(self, pieces: Sequence[Piece], lost: list[str]) -> bytes:
-        """The bytes of a file. For a thread."""
-        # Not joined at once: to copy 30 MB takes so long that others want the interpreter meanwhile.
-        whole = io.BytesIO()
+    def _content(self, pieces: Sequence[Piece], lost: list[str]) -> Iterator[bytes]:
         for piece in pieces:
-            if isinstance(piece, bytes):
-                whole.write(piece)
+            if not isinstance(piece, BlobPiece):
+                yield piece
                 continue
             try:
-                whole.write(self._blobs.raw(piece.name))
+                yield self._blobs.raw(piece.name)
             except NotFound:
                 lost.append(piece.name)
-                whole.write(_LOST)
-        return whole.getvalue()
+                yield _LOST
 
     # ---- never smaller than it was ------------------------------------------------------------------------------------
 

@@ -26,6 +26,8 @@ from homeport.kernels.environment import without_secrets
 
 _KEPT = 60.0
 """Seconds that an idle worker process stays."""
+_STEP = 256 * 1024
+"""Bytes that are given to the process at a time."""
 _decoder = msgspec.msgpack.Decoder(Answer)
 
 
@@ -66,7 +68,7 @@ class Worker:
                 pass
             except OSError as error:
                 raise StoreFailed(unread(name, error), path=name, errno=errno.errorcode.get(error.errno or 0, "EIO")) from error
-        return (await self._ask(self._task(name, data=raw)))[0]
+        return (await self._ask(self._task(name, size=len(raw)), raw))[0]
 
     async def open(self, file: Path, name: str) -> tuple[Notebook, str]:
         """Read the notebook in a file, and the sha256 of the file. The content never passes through this process.
@@ -78,15 +80,15 @@ class Worker:
         """
         return await self._ask(self._task(name, file=str(file)))
 
-    def _task(self, name: str, *, file: str = "", data: bytes = b"") -> Task:
+    def _task(self, name: str, *, file: str = "", size: int = 0) -> Task:
         blobs = self._blobs
-        return Task(name, str(blobs.folder), blobs.base_url, blobs.limits, file, data)
+        return Task(name, str(blobs.folder), blobs.base_url, blobs.limits, file, size)
 
-    async def _ask(self, task: Task) -> tuple[Notebook, str]:
+    async def _ask(self, task: Task, data: bytes = b"") -> tuple[Notebook, str]:
         async with self._turn:
             process = await self._running()
             try:
-                return await _exchange(process, task)
+                return await _exchange(process, task, data)
             except (asyncio.IncompleteReadError, BrokenPipeError, ConnectionError) as error:
                 self._process = None
                 await process.wait()
@@ -127,11 +129,15 @@ class Worker:
             process.stdin.close()
 
 
-async def _exchange(process: Process, task: Task) -> tuple[Notebook, str]:
+async def _exchange(process: Process, task: Task, data: bytes) -> tuple[Notebook, str]:
     assert process.stdin is not None
     assert process.stdout is not None
     process.stdin.write(pack(task))
-    await process.stdin.drain()
+    content = memoryview(data)
+    for start in range(0, len(content), _STEP):
+        # What the pipe does not take is copied: never all of it at once.
+        process.stdin.write(content[start : start + _STEP])
+        await process.stdin.drain()
     begin: Begin | None = None
     cells: list[Cell] = []
     while True:

@@ -29,14 +29,14 @@ _BATCH = 64 * 1024
 
 
 class Task(msgspec.Struct, tag="task"):
-    """Read the notebook in ``file``, or in ``data``."""
+    """Read the notebook in ``file``; when there is none, in the ``size`` bytes that follow this frame."""
 
     name: str
     blobs: str
     base_url: str
     limits: Limits
     file: str = ""
-    data: bytes = b""
+    size: int = 0
 
 
 class Begin(msgspec.Struct, tag="begin"):
@@ -79,13 +79,10 @@ def pack(message: Task | Answer) -> bytes:
     return len(body).to_bytes(4, "big") + body
 
 
-def answers(task: Task) -> Iterator[Answer]:
+def answers(task: Task, data: bytes) -> Iterator[Answer]:
     """Do one task."""
     try:
-        if task.file:
-            raw = _read(Path(task.file), task.name, task.limits.notebook)
-        else:
-            raw = task.data
+        raw = _read(Path(task.file), task.name, task.limits.notebook) if task.file else data
         blobs = Blobs(Path(task.blobs), base_url=task.base_url, limits=task.limits)
         notebook = decode(raw, name=task.name, blobs=blobs, new_id=new_cell_id)
     except HomeportError as error:
@@ -147,7 +144,7 @@ def main(source: BinaryIO, sink: BinaryIO) -> None:
     """Do tasks until the input ends."""
     while head := source.read(4):
         task = msgspec.msgpack.decode(source.read(int.from_bytes(head, "big")), type=Task)
-        sink.writelines(pack(answer) for answer in answers(task))
+        sink.writelines(pack(answer) for answer in answers(task, source.read(task.size)))
         sink.flush()
 
 

@@ -12,7 +12,7 @@ import contextlib
 import mimetypes
 import re
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote
@@ -22,7 +22,7 @@ from tornado.web import stream_request_body
 
 from homeport.auth.policies import Policy
 from homeport.core import paths
-from homeport.errors import BadRequest, Conflict, Forbidden, NotFound, TooLarge
+from homeport.errors import BadRequest, Conflict, Forbidden, HomeportError, NotFound, StoreFailed, TooLarge
 from homeport.protocol.rest import CheckpointModel, ContentsFormat, ContentsModel, NewContents, RenameContents, timestamp
 from homeport.stores.base import Stat
 from homeport.stores.files import pieces_of
@@ -125,12 +125,12 @@ class ContentsHandler(Handler):
         """
         if len(content) <= SMALL:
             return await asyncio.to_thread(notebook_json.for_api, content, path)
-        with contextlib.closing(Upload(self.folder)) as source:
+        with contextlib.closing(await asyncio.to_thread(Upload, self.folder)) as source:
             await asyncio.to_thread(source.take, content)
             return await self._big_for_api(source.file, path)
 
     async def _big_for_api(self, file: Path, path: str) -> bytes:
-        with contextlib.closing(Upload(self.folder)) as answer:
+        with contextlib.closing(await asyncio.to_thread(Upload, self.folder)) as answer:
             await self.parts.notebook_worker.work("for_api", file, answer.file, path)
             return await answer.read()
 
@@ -143,7 +143,9 @@ class Contents(ContentsHandler):
         """Take what the table of routes gives."""
         super().initialize(parts, rules, policy)
         self._upload: Upload | None = None
-        self._small = bytearray()
+        self._held = bytearray()
+        self._over = False
+        self._failure: HomeportError | None = None
 
     # ---- the body ----
 
@@ -154,18 +156,25 @@ class Contents(ContentsHandler):
         if self.request.method == "PUT" and connection is not None:
             connection.set_max_body_size(LARGEST_BODY)  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
 
-    def data_received(self, chunk: bytes) -> None:
-        """A piece of the body: small ones stay in memory."""
-        if self._finished:
-            return
-        if self._upload is None and len(self._small) + len(chunk) > _IN_MEMORY:
-            self._upload = Upload(self.folder)
-            self._upload.take(bytes(self._small))
-            self._small.clear()
-        if self._upload is not None:
-            self._upload.take(chunk)
-        else:
-            self._small += chunk
+    def data_received(self, chunk: bytes) -> Awaitable[None] | None:
+        """A piece of the body: small bodies stay in memory. The next is read when what is returned is done."""
+        if self._over or self._finished:
+            return None
+        self._held += chunk
+        return self._to_file() if len(self._held) > _IN_MEMORY else None
+
+    async def _to_file(self) -> None:
+        held, self._held = self._held, bytearray()
+        try:
+            if self._upload is None:
+                self._upload = await asyncio.to_thread(Upload, self.folder)
+                if self._over:
+                    self._upload.close()
+            await asyncio.to_thread(self._upload.take, held)
+        except OSError as error:
+            # Said when the whole request is there: a client that is still sending reads no answer.
+            self._failure = StoreFailed(f"What was sent cannot be kept: {error.strerror or error} (the state folder).")
+            self._over = True
 
     def on_finish(self) -> None:
         """Forget the body."""
@@ -174,11 +183,21 @@ class Contents(ContentsHandler):
 
     def on_connection_close(self) -> None:
         """Forget the body of a client that has left."""
+        self._over = True
         if self._upload is not None:
             self._upload.close()
 
     async def _raw_body(self) -> bytes:
-        return await self._upload.read() if self._upload is not None else bytes(self._small)
+        upload = await self._complete()
+        return bytes(self._held) if upload is None else await upload.read()
+
+    async def _complete(self) -> Upload | None:
+        """The file that has the whole body; None when it is small."""
+        if self._upload is not None:
+            await self._to_file()
+        if self._failure is not None:
+            raise self._failure
+        return self._upload
 
     async def _body(self, type: type[T]) -> T:
         return read_json(await self._raw_body(), type)
@@ -322,9 +341,9 @@ class Contents(ContentsHandler):
         if not path:
             raise BadRequest("A file needs a name.")
         there = await self._there(path)
-        upload = self._upload
+        upload = await self._complete()
         if upload is not None and upload.size > SMALL:
-            with contextlib.closing(Upload(self.folder)) as result:
+            with contextlib.closing(await asyncio.to_thread(Upload, self.folder)) as result:
                 saving = await self.parts.notebook_worker.work("read_body", upload.file, result.file, path)
                 assert saving is not None
                 await self._put(path, saving, result.file, there)

@@ -6,25 +6,29 @@ import asyncio
 import contextlib
 import os
 import tempfile
+import threading
 from pathlib import Path
 
 from homeport.folders import private
 
 
 class Upload:
-    """One body on its way to a private temporary file."""
+    """One body on its way to a private temporary file. Made, and written, in threads: a disk may be busy."""
 
     def __init__(self, folder: Path) -> None:
         self._handle, name = tempfile.mkstemp(dir=private(folder), prefix="body-")
         self.file = Path(name)
         self.size = 0
+        # The client may leave while a piece is being written.
+        self._writing = threading.Lock()
 
-    def take(self, piece: bytes) -> None:
-        """Append ``piece`` (Tornado gives at most 64 KiB, which the page cache takes at once)."""
-        view = memoryview(piece)
-        while view:
-            view = view[os.write(self._handle, view) :]
-        self.size += len(piece)
+    def take(self, piece: bytes | bytearray) -> None:
+        """Append ``piece``; nothing happens when it has been closed."""
+        with self._writing:
+            view = memoryview(piece)
+            while view and self._handle >= 0:
+                view = view[os.write(self._handle, view) :]
+            self.size += len(piece)
 
     async def read(self) -> bytes:
         """Everything."""
@@ -32,15 +36,15 @@ class Upload:
 
     def close(self) -> None:
         """Remove the file, in a thread: it takes the system a while to give back what a big one holds."""
-        if self._handle >= 0:
-            handle, self._handle = self._handle, -1
-            asyncio.get_running_loop().run_in_executor(None, _remove, self.file, handle)
+        asyncio.get_running_loop().run_in_executor(None, self._remove)
 
-
-def _remove(file: Path, handle: int) -> None:
-    with contextlib.suppress(OSError):
-        file.unlink()
-    os.close(handle)
+    def _remove(self) -> None:
+        with contextlib.suppress(OSError):
+            self.file.unlink()
+        with self._writing:
+            if self._handle >= 0:
+                os.close(self._handle)
+                self._handle = -1
 
 
 def sweep(folder: Path, *, older_than: float, now: float) -> None:
