@@ -32,16 +32,25 @@ class Result:
         found = self.values.get(subject.name, {}).get(metric.key)
         return statistics.median(found) if found else None
 
+    def ratio(self, metric: Metric, subject: Subject, other: Subject) -> float | None:
+        """One subject by the other: the median over the rounds of what each round gave, for the machine's pace changes between rounds.
+
+        When one of them was not measured in some round, the ratio of their medians; None when one was not measured at all.
+        """
+        ours, theirs = (self.values.get(each.name, {}).get(metric.key, []) for each in (subject, other))
+        if not ours or not theirs or not all(theirs):
+            return None
+        if len(ours) != len(theirs):
+            return statistics.median(ours) / statistics.median(theirs)
+        return statistics.median(one / two for one, two in zip(ours, theirs, strict=True))
+
 
 def _cells(result: Result, metric: Metric) -> list[str]:
     medians = {subject: result.median(subject, metric) for subject in ALL}
     rounds = max((len(keys.get(metric.key, [])) for keys in result.values.values()), default=0)
     shown = ["" if medians[subject] is None else f"{medians[subject]:.{metric.digits}f}" for subject in ALL]
-    ours = medians[HOMEPORT]
-    ratios: list[str] = []
-    for subject, _ in RATIOS:
-        theirs = medians[subject]
-        ratios.append(f"{ours / theirs:.2f}" if ours is not None and theirs else "")
+    found = [result.ratio(metric, HOMEPORT, subject) for subject, _ in RATIOS]
+    ratios = ["" if ratio is None else f"{ratio:.2f}" for ratio in found]
     busy = f"{max((each.others for each in result.busy), default=0.0):.2f}"
     return [f"{metric.title}, {metric.unit}", *shown, *ratios, str(rounds), busy]
 

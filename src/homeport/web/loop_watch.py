@@ -1,7 +1,8 @@
 """Watches the event loop: how long a callback ever kept everybody else waiting.
 
 Time in which this thread was ready to run, and the machine had no processor for it, is not counted (Linux says how long); nor
-such time of another thread, which may have held the interpreter's lock meanwhile.
+such time of another thread, which may have held the interpreter's lock meanwhile; nor time in which a virtual machine's processors
+were taken away by the host.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ PERIOD = 0.02
 WARN_ABOVE = 0.25
 """A stall of so many seconds is logged."""
 _REFRESH = 50
-"""Beats after which the other threads are asked again."""
+"""Beats after which the other threads and the system are asked again."""
+_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class LoopWatch:
@@ -32,7 +34,7 @@ class LoopWatch:
         self._due = 0.0
         self._schedule: int | None = None
         self._waited = 0.0
-        self._others_waited = 0.0
+        self._lost = 0.0
         self._beats = 0
         self._used = (0.0, 0)
 
@@ -41,7 +43,7 @@ class LoopWatch:
         with contextlib.suppress(OSError):
             self._schedule = os.open("/proc/thread-self/schedstat", os.O_RDONLY | os.O_CLOEXEC)
         self._waited = self._waiting()
-        self._others_waited = self._others_waiting()
+        self._lost = self._others_waiting() + _stolen()
         self._used = _used()
         self._due = time.monotonic() + PERIOD
         self._timer = asyncio.get_running_loop().call_later(PERIOD, self._beat)
@@ -66,9 +68,9 @@ class LoopWatch:
         self._waited = waited
         self._beats += 1
         if late > 2 * PERIOD or self._beats % _REFRESH == 0:
-            others = self._others_waiting()
-            late -= max(0.0, others - self._others_waited)
-            self._others_waited = others
+            lost = self._others_waiting() + _stolen()
+            late -= max(0.0, lost - self._lost)
+            self._lost = lost
         if late > self.longest:
             self.longest = late
         used = _used()
@@ -108,5 +110,15 @@ def _seconds_waited(schedstat: int) -> float:
     # proc(5): nanoseconds on a processor, nanoseconds waiting for one, time slices.
     try:
         return int(os.pread(schedstat, 100, 0).split()[1]) / 1e9
+    except (OSError, IndexError, ValueError):
+        return 0.0
+
+
+def _stolen() -> float:
+    """Seconds that the host ever took away from this machine's processors; 0 where the system does not tell."""
+    # proc(5): "cpu", then ticks as user, nice, system, idle, iowait, irq, softirq, steal, ..., of all processors added.
+    try:
+        with open("/proc/stat", "rb") as file:
+            return int(file.readline().split()[8]) / _TICKS
     except (OSError, IndexError, ValueError):
         return 0.0
