@@ -28,10 +28,11 @@ from homeport.auth.tickets import check_ticket, make_ticket
 from homeport.auth.tokens import Tokens, root_key, tokens_file
 from homeport.core.login_limit import LimitState, LoginLimit, Refuse, Tried, WasRight
 from homeport.errors import TooManyTries
+from homeport.folders import keep_private
 from homeport.write_behind import WriteBehind
 
 if TYPE_CHECKING:
-    from homeport.folders import Folders, keep_private
+    from homeport.folders import Folders
     from homeport.options import Settings
 
 log = logging.getLogger(__name__)
