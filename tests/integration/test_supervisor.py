@@ -24,6 +24,7 @@ from homeport.folders import Folders
 from homeport.kernels.client import RUNNING, Ended, SupervisorClient, Truncated
 from homeport.kernels.link import launch
 from homeport.protocol import supervisor as wire
+from homeport.supervisor.kernel import GRACE
 
 
 @pytest.fixture
@@ -83,8 +84,11 @@ async def test_a_busy_kernel_is_restarted_at_once(client: SupervisorClient, home
     busy = await run(client, kernel, "print('go', flush=True)\nimport time; time.sleep(60)")
     await log.until(lambda log: log.text(busy) == "go\n")
     begun = time.monotonic()
-    await client.restart(kernel.kernel_id)
-    assert time.monotonic() - begun < 10
+    restarting = asyncio.create_task(client.restart(kernel.kernel_id))
+    await log.until(lambda log: isinstance(log.items[-1], Ended))
+    # Were the cell not interrupted, SIGTERM would end it then.
+    assert time.monotonic() - begun < GRACE / 2
+    assert (await restarting).generation == 2
 
 
 async def test_a_request_is_sent_once_however_often_it_is_submitted(client: SupervisorClient, home: Path) -> None:

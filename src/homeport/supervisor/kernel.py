@@ -325,12 +325,15 @@ class Kernel:
         if self._starting is not None:
             await asyncio.wait([self._starting], timeout=START_PATIENCE)
         async with self._lock:
-            if self._body is None or self._saved.dead or self._saved.launched is None:
+            if self._body is None or self._saved.dead:
                 raise KernelGone("This kernel has ended, so there is nothing to interrupt; restart it", kernel_id=self.kernel_id)
-            if self._saved.launched.interrupt_mode == "message":
-                self._current.submit("control", message("interrupt_request", {}))
-            else:
-                await self._body.signal(signal.SIGINT)
+            await self._interrupt(self._body)
+
+    async def _interrupt(self, body: Body) -> None:
+        if self._saved.launched is not None and self._saved.launched.interrupt_mode == "message":
+            self._current.submit("control", message("interrupt_request", {}))
+        else:
+            await body.signal(signal.SIGINT)
 
     @property
     def opening(self) -> asyncio.Future[None] | None:
@@ -401,10 +404,10 @@ class Kernel:
         if body is None or self._saved.dead:
             return
         self._stop_reason = reason
-        if self._state() == "busy":
-            # Else the polite request waits behind the cell.
-            await body.signal(signal.SIGINT)
         with contextlib.suppress(KernelGone):
+            if self._ready and self._current.state == "busy":
+                # Else the polite request waits behind the cell, until SIGTERM.
+                await self._interrupt(body)
             self._current.submit("control", message("shutdown_request", {"restart": restart}))
         for number in (signal.SIGTERM, signal.SIGKILL):
             try:
