@@ -436,7 +436,7 @@ async def test_a_notebook_that_is_being_replaced_is_not_idle(home: Path) -> None
         document.saver.merge = slow
         document.looked_at -= 3600
         assert document.idle >= 3600
-        replacing = asyncio.create_task(documents.replace("a.ipynb", (edge.root / "b.ipynb").read_bytes()))
+        replacing = asyncio.create_task(documents.replace("a.ipynb", [(edge.root / "b.ipynb").read_bytes()]))
         await asyncio.wait_for(begun.wait(), 30)
         assert document.idle < 3600, "nothing closes it while it is worked on"
         go_on.set()

@@ -30,9 +30,10 @@ class Stalls:
     def __init__(self, server: Server, beat: Heartbeat) -> None:
         self._server, self._beat = server, beat
 
-    async def _longest(self) -> float:
-        answer = await rest(self._server, "GET", "api/status?reset_stall=1")
-        return answer.json()["homeport"]["longest_stall_ms"]
+    async def _longest(self) -> tuple[float, str]:
+        ours = (await rest(self._server, "GET", "api/status?reset_stall=1")).json()["homeport"]
+        why = f"{ours['longest_stall_work_ms']:.0f} ms of them at work, {ours['longest_stall_page_reads']} pages read from disk"
+        return ours["longest_stall_ms"], why
 
     async def forget(self) -> None:
         """Begin anew."""
@@ -41,9 +42,10 @@ class Stalls:
 
     async def check(self, what: str) -> None:
         """Fail when the loop stood still for too long since the last call."""
-        stall, machine = await self._longest(), await self._beat.longest() * 1000
-        print(f"{what}: the loop stood still for {stall:.0f} ms at most, the machine for {machine:.0f} ms")
-        assert stall <= LONGEST_MS + machine, f"{what}: the loop stood still for {stall} ms; this machine is late by {machine:.0f} ms"
+        (stall, why), machine = await self._longest(), await self._beat.longest() * 1000
+        told = f"{what}: the loop stood still for {stall:.0f} ms at most ({why}), the machine for {machine:.0f} ms"
+        print(told)
+        assert stall <= LONGEST_MS + machine, told
 
 
 @pytest_asyncio.fixture

@@ -80,6 +80,7 @@ async def test_ghsa_c3mw_737p_c7g2_and_cve_2022_24757_no_secret_in_any_log_line(
             await edge.fetch("login", "POST", raw=form, token=None, headers=headers)
         ticket = (await edge.json("api/documents/ticket", "POST"))["ticket"]
         await edge.fetch(f"api/documents/socket?path=a.ipynb&ticket={ticket}", token=None)
+        await edge.parts.auth.writes.done()
         text = caplog.text + edge.parts.auth.audit.file.read_text()
     assert "unexpected RuntimeError" in text, "the failures are logged"
     for secret in (TOKEN, made, login, browser["X-XSRFToken"], "correct horse", "wrong battery", ticket):

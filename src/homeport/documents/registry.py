@@ -14,7 +14,7 @@ import logging
 import sqlite3
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -303,7 +303,7 @@ class Documents:
         if stat.size is not None and stat.size > self.limits.worker_above:
             return await self._worker.open(file, path)
         content, digest = await self._store.read(path, limit=self.limits.notebook)
-        return await self._worker.read(content, path), digest
+        return await self._worker.read([content], path), digest
 
     def _default_runner(self, room: Room, history: History, path: str, inline: Inline) -> Runs:
         from homeport.documents.runner import Runner
@@ -363,37 +363,37 @@ class Documents:
 
     # ---- files and REST ---------------------------------------------------------------------------------------------
 
-    async def model(self, path: str) -> bytes | None:
-        """The whole ``.ipynb`` of an open document; None when it is not open."""
+    async def model(self, path: str) -> list[bytes] | None:
+        """The whole ``.ipynb`` of an open document, in pieces; None when it is not open."""
         document = self.get(path)
         return None if document is None else await document.saver.model()
 
-    async def replace(self, path: str, notebook: bytes | Path) -> None:
+    async def replace(self, path: str, notebook: Sequence[bytes] | Path) -> None:
         """Merge a whole notebook into an open document (or one that is opened for it), cell by cell, and save.
 
         Args:
             path: the notebook.
-            notebook: as a file would hold it; or a file, so that a big one does not pass through this process.
+            notebook: as a file would hold it, in pieces; or a file, so that a big one does not pass through this process.
 
         Raises:
             InvalidNotebook: it is not a notebook.
             StoreFailed: it could not be saved; the document has it.
         """
-        if isinstance(notebook, bytes):
-            found = await self._worker.read(notebook, path)
-        else:
+        if isinstance(notebook, Path):
             found, _ = await self._worker.open(notebook, path)
+        else:
+            found = await self._worker.read(notebook, path)
         document = await self.open(path)
         with document.in_use():
             await document.saver.merge(found)
             await document.saver.save()
 
-    async def write(self, path: str, notebook: bytes | Path) -> None:
+    async def write(self, path: str, notebook: Sequence[bytes] | Path) -> None:
         """Write a notebook for a client: merged when it is open, else into the file, and both states are kept as those of saves are.
 
         Args:
             path: the notebook.
-            notebook: as the file is to hold it; or a file, so that a big one does not pass through this process.
+            notebook: as the file is to hold it, in pieces; or a file, so that a big one does not pass through this process.
 
         Raises:
             StoreFailed: it could not be written.
@@ -404,10 +404,10 @@ class Documents:
             return
         with contextlib.suppress(NotFound):
             await self._keep(path)
-        if isinstance(notebook, bytes):
-            await self._store.write(path, notebook)
-        else:
+        if isinstance(notebook, Path):
             await self._store.write(path, pieces_of(notebook), size=notebook.stat().st_size)
+        else:
+            await self._store.write(path, notebook, size=sum(map(len, notebook)))
         await self._keep(path)
 
     async def _keep(self, path: str) -> None:

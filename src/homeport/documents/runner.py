@@ -20,7 +20,8 @@ between, the page asks again and the second answer is not taken. When the superv
 next one says so, and the question is asked again under another name. A new generation's journal is read from its beginning.
 
 What the kernel is, and getting one, is ``kernel_link.py``'s; reading its journal ``journal_reader.py``'s; writing
-``cell_runs.py``'s; what a message does to a cell ``outputs.py``'s; what becomes of a long stream ``sealing.py``'s.
+``cell_runs.py``'s; what a message does to a cell ``outputs.py``'s; what becomes of a long stream ``sealing.py``'s; what pages
+see of it ``run_status.py``'s.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from pycrdt import Text
 
@@ -48,9 +49,9 @@ from homeport.documents.kernel_link import KernelLink
 from homeport.documents.limits import Limits
 from homeport.documents.outputs import CellRun, clear, run_of
 from homeport.documents.room import Room
+from homeport.documents.run_status import RunStatus
 from homeport.documents.schema import YCell
 from homeport.documents.sealing import Sealer
-from homeport.documents.stopped import StoppedNotice
 from homeport.documents.tables import History
 from homeport.errors import HomeportError, KernelGone, NotFound, SupervisorUnavailable
 from homeport.protocol import execution, jupyter
@@ -98,7 +99,7 @@ class Runner:
         streams = StreamLimits(limits.stream_head, limits.stream_tail, limits.stream)
         outputs = OutputLimits(stream=streams, outputs=limits.outputs)
         self._runs = CellRuns(
-            room, outputs, lambda output: blobs.externalise(output, inline), run_state=self.run_state, written=self._publish
+            room, outputs, lambda output: blobs.externalise(output, inline), run_state=self.run_state, written=self._on_written
         )
         self._reader = JournalReader(
             room=room,
@@ -113,7 +114,7 @@ class Runner:
             language=lambda info: self._link.set_metadata("language_info", info),
             ended=self._on_ended,
         )
-        self._stopped = StoppedNotice(room)
+        self._status = RunStatus(room, self._queue, self._runs)
         self._sealer = Sealer(room, blobs, (row.cell_id for row in history.runs), self._on_sealed)
         # Cells whose runs are over; what they said last may not be in the document yet.
         self._over_cells: list[str] = []
@@ -166,6 +167,7 @@ class Runner:
         await self._sealer.close()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._runs.flush()
+        await self._status.close()
         self._link.close()
         for waiter in [*(waiter for waiters in self._results.values() for waiter in waiters), *self._turns]:
             waiter.cancel()
@@ -262,7 +264,7 @@ class Runner:
             await self._link.interrupt()
 
     async def restart(self, *, run_all: str = "") -> None:
-        """Restart the kernel: what runs and what waits ends as aborted.
+        """Restart the kernel: what runs is interrupted, and ends as it says or as aborted; what waits ends as aborted.
 
         Args:
             run_all: then all cells are run: names this request. It is durable before the restart begins, so that a server which is killed
@@ -318,7 +320,7 @@ class Runner:
                 raise
 
     async def shutdown_kernel(self) -> None:
-        """Shut the kernel down: what runs and what waits ends as aborted. Raises KernelGone without a kernel."""
+        """Shut the kernel down; what runs and what waits ends as in :meth:`restart`. Raises KernelGone without a kernel."""
         with self._hold():
             self._handle(queue.Abort(time.time()))
             await self._end(self._link.shutdown)
@@ -404,42 +406,14 @@ class Runner:
         running = self._queue.running
         return self._runs.by_msg(running.msg_id) if running is not None else None
 
-    def _publish(self) -> None:
+    def _on_written(self) -> None:
+        """What has changed is on its way to the log."""
         if self._runs.all_written:
             over, self._over_cells = self._over_cells, []
             for cell_id in over:
                 self._sealer.add(cell_id)
             self._sealer.go_on()
-        entries = [
-            {
-                "run": run.run_id,
-                "cell": run.cell_id,
-                "state": "running" if run.state == "submitted" else "queued",
-                "at": run.submitted or run.queued,
-            }
-            for run in self._queue.runs
-        ]
-        self._room.set_state("queue", cast("Any", entries))
-        run = self._running()
-        if run is not None and any(asked.doubt for asked in run.inputs.values()):
-            self._spawn(self._publish_made_up(), f"questions of {self.path}")
-        else:
-            self._publish_inputs()
-        self._stopped.show(self._queue.stopped)
-
-    async def _publish_made_up(self) -> None:
-        """A question that the kernel is only believed to ask has a name of ours: the next server must know it before a page does."""
-        await self._room.committed()
-        self._publish_inputs()
-
-    def _publish_inputs(self) -> None:
-        run = self._running()
-        asked = [
-            {"request": asked.request, "cell": run.cell_id, "prompt": asked.doubt + asked.prompt, "password": asked.password}
-            for asked in (run.inputs.values() if run is not None else ())
-            if run is not None
-        ]
-        self._room.set_state("inputs", cast("Any", asked))
+        self._status.show()
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
         task = asyncio.create_task(work, name=name)

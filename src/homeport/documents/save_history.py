@@ -8,7 +8,6 @@ these states. Everything here reads and writes the disk: for threads.
 from __future__ import annotations
 
 import contextlib
-import io
 import os
 import re
 import secrets
@@ -24,7 +23,7 @@ import msgspec
 
 from homeport.core.retention import State, surplus
 from homeport.documents.blobs import Blobs
-from homeport.documents.serial import BlobPiece, Piece, gathered
+from homeport.documents.serial import BlobPiece, Piece
 from homeport.errors import NotFound, StoreFailed
 from homeport.folders import private
 
@@ -118,15 +117,14 @@ class SaveHistory:
         found = (_NAME.fullmatch(name) for name in sorted(self._names(file)))
         return [Version(f"{match[1]}-{match[2]}", int(match[1]) / 1000, int(match[3])) for match in found if match]
 
-    def read(self, file: Path, version: str) -> bytes:
-        """The whole content of a state.
+    def read(self, file: Path, version: str) -> list[bytes]:
+        """The whole content of a state, in pieces.
 
         Raises:
             NotFound: it is not kept (any more).
             StoreFailed: it is damaged.
         """
-        pieces = self.pieces(file, version)
-        return gathered(self._blobs.raw(piece.name) if isinstance(piece, BlobPiece) else piece for piece in pieces)
+        return [self._blobs.raw(piece.name) if isinstance(piece, BlobPiece) else piece for piece in self.pieces(file, version)]
 
     def pieces(self, file: Path, version: str) -> list[Piece]:
         """The pieces of a state.
@@ -234,7 +232,6 @@ def _unpacked(packed: BinaryIO) -> Iterator[bytes]:
 
 def _parts(content: Iterable[bytes], *, marked: bool) -> Iterator[Piece]:
     """Take the blobs' marks out of a content that has some."""
-    text = io.BytesIO()
     cut = b""
     for block in content:
         parts = _MARK.split(cut + block) if marked else [block]
@@ -242,16 +239,10 @@ def _parts(content: Iterable[bytes], *, marked: bool) -> Iterator[Piece]:
         end = parts[-1].find(b"\0") if marked else -1
         cut, parts[-1] = (parts[-1][end:], parts[-1][:end]) if end >= 0 else (b"", parts[-1])
         for number, part in enumerate(parts):
-            if number % 2 == 0:
-                text.write(part)
-                continue
-            if text.tell():
-                yield text.getvalue()
-                text = io.BytesIO()
-            yield BlobPiece(part.decode())
-    text.write(cut)
-    if text.tell():
-        yield text.getvalue()
+            if part:
+                yield BlobPiece(part.decode()) if number % 2 else part
+    if cut:
+        yield cut
 
 
 def _digest(name: str) -> str:

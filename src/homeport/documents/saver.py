@@ -33,7 +33,7 @@ from homeport.documents.mirror import Change
 from homeport.documents.room import Room
 from homeport.documents.save_history import SaveHistory
 from homeport.documents.schema import Cell
-from homeport.documents.serial import BlobPiece, Piece, fingerprint, gathered
+from homeport.documents.serial import BlobPiece, Piece, fingerprint
 from homeport.documents.tables import Saved
 from homeport.documents.worker import Worker
 from homeport.errors import Conflict, HomeportError, InvalidNotebook, NotFound
@@ -159,12 +159,12 @@ class Saver:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         return self.clean
 
-    async def model(self) -> bytes:
-        """The whole notebook as a file would hold it now."""
-        return await asyncio.to_thread(gathered, self._content(await self.pieces(), []))
+    async def model(self) -> list[bytes]:
+        """The whole notebook as a file would hold it now, in pieces."""
+        return await asyncio.to_thread(list, self._content(await self.pieces(), []))
 
     async def pieces(self) -> list[Piece]:
-        """The same in pieces."""
+        """The same, with the names of big outputs in the place of their content."""
         return (await self._encoder.snapshot()).pieces()
 
     async def _attempt(self, *, create: bool = False) -> None:
@@ -230,7 +230,8 @@ class Saver:
     async def _write(self, snapshot: Snapshot, base: Base, *, anyway: bool) -> None:
         lost: list[str] = []
         pieces = snapshot.pieces()
-        data = await asyncio.to_thread(gathered, self._content(pieces, lost))
+        # Never one text of it all: to copy 30 MB at once takes so long that others want the interpreter meanwhile.
+        data = await asyncio.to_thread(list, self._content(pieces, lost))
         complaint = self._shrinks(base) or (f"{len(lost)} outputs are not kept any more" if lost else "")
         if complaint:
             await self._keep_old(complaint)
@@ -242,10 +243,10 @@ class Saver:
             await self._room.committed()
             if self._gone:
                 await self._make_folders()
-                await self._store.write(self.path, data, create_only=True)
+                await self._store.write(self.path, data, size=sum(map(len, data)), create_only=True)
             else:
                 await self._keep_first()
-                await self._store.write(self.path, data, if_match=self._hash)
+                await self._store.write(self.path, data, size=sum(map(len, data)), if_match=self._hash)
         self._hash, self._gone, self._trashed = digest, False, False
         # At once: were we killed before, and were another program to write, nobody could tell from which of the two it began.
         self._room.record_saved(Saved(digest, encoded))
@@ -405,7 +406,7 @@ class Saver:
                 notebook, digest = await self._worker.open(self._store.absolute(self.path), self.path)
             else:
                 content, digest = await self._store.read(self.path, limit=self._limits.notebook)
-                notebook = await self._worker.read(content, self.path)
+                notebook = await self._worker.read([content], self.path)
         except InvalidNotebook as error:
             raise InvalidNotebook(
                 f"Another program changed the file to something that is no notebook; it is left alone. {error.message}", path=self.path
@@ -526,5 +527,8 @@ def _returned(conflicts: int, added: int) -> str:
     return " ".join(told)
 
 
-def _sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
+def _sha256(data: Sequence[bytes]) -> str:
+    whole = hashlib.sha256()
+    for piece in data:
+        whole.update(piece)
+    return whole.hexdigest()

@@ -12,6 +12,7 @@ import errno
 import os
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -54,21 +55,23 @@ class Worker:
                 process.kill()
             await process.wait()
 
-    async def read(self, raw: bytes, name: str) -> Notebook:
-        """Read a notebook from its bytes.
+    async def read(self, content: Sequence[bytes], name: str) -> Notebook:
+        """Read a notebook from the pieces of its file.
 
         Raises:
             InvalidNotebook: see ``codec.decode``.
             StoreFailed: its big outputs cannot be put into the blob store.
         """
-        if len(raw) <= self._blobs.limits.worker_above:
+        size = sum(map(len, content))
+        if size <= self._blobs.limits.worker_above:
+            raw = b"".join(content)
             try:
                 return await asyncio.to_thread(decode, raw, name=name, blobs=self._blobs, new_id=new_cell_id, upgrade=False)
             except OldFormat:
                 pass
             except OSError as error:
                 raise StoreFailed(unread(name, error), path=name, errno=errno.errorcode.get(error.errno or 0, "EIO")) from error
-        return (await self._ask(self._task(name, size=len(raw)), raw))[0]
+        return (await self._ask(self._task(name, size=size), content))[0]
 
     async def open(self, file: Path, name: str) -> tuple[Notebook, str]:
         """Read the notebook in a file, and the sha256 of the file. The content never passes through this process.
@@ -84,7 +87,7 @@ class Worker:
         blobs = self._blobs
         return Task(name, str(blobs.folder), blobs.base_url, blobs.limits, file, size)
 
-    async def _ask(self, task: Task, data: bytes = b"") -> tuple[Notebook, str]:
+    async def _ask(self, task: Task, data: Sequence[bytes] = ()) -> tuple[Notebook, str]:
         async with self._turn:
             process = await self._running()
             try:
@@ -129,15 +132,15 @@ class Worker:
             process.stdin.close()
 
 
-async def _exchange(process: Process, task: Task, data: bytes) -> tuple[Notebook, str]:
+async def _exchange(process: Process, task: Task, data: Sequence[bytes]) -> tuple[Notebook, str]:
     assert process.stdin is not None
     assert process.stdout is not None
     process.stdin.write(pack(task))
-    content = memoryview(data)
-    for start in range(0, len(content), _STEP):
-        # What the pipe does not take is copied: never all of it at once.
-        process.stdin.write(content[start : start + _STEP])
-        await process.stdin.drain()
+    for piece in map(memoryview, data):
+        for start in range(0, len(piece), _STEP):
+            # What the pipe does not take is copied: never all of it at once.
+            process.stdin.write(piece[start : start + _STEP])
+            await process.stdin.drain()
     begin: Begin | None = None
     cells: list[Cell] = []
     while True:

@@ -12,7 +12,7 @@ import contextlib
 import mimetypes
 import re
 import uuid
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote
@@ -22,6 +22,7 @@ from tornado.web import stream_request_body
 
 from homeport.auth.policies import Policy
 from homeport.core import paths
+from homeport.documents.serial import gathered
 from homeport.errors import BadRequest, Conflict, Forbidden, HomeportError, NotFound, StoreFailed, TooLarge
 from homeport.protocol.rest import CheckpointModel, ContentsFormat, ContentsModel, NewContents, RenameContents, timestamp
 from homeport.stores.base import Stat
@@ -114,19 +115,18 @@ class ContentsHandler(Handler):
             return await self.for_api(whole, path)
         stat = await self.parts.store.stat(path)
         if (stat.size or 0) <= SMALL:
-            return await self.for_api((await self.parts.store.read(path))[0], path)
+            return await self.for_api([(await self.parts.store.read(path))[0]], path)
         return await self._big_for_api(self.parts.store.absolute(path), path)
 
-    async def for_api(self, content: bytes, path: str) -> bytes:
-        """A notebook's JSON as the API gives it, from what its file holds.
+    async def for_api(self, content: Sequence[bytes], path: str) -> bytes:
+        """A notebook's JSON as the API gives it, from the pieces of its file.
 
         Raises:
             InvalidNotebook: it is no notebook.
         """
-        if len(content) <= SMALL:
-            return await asyncio.to_thread(notebook_json.for_api, content, path)
-        with contextlib.closing(await asyncio.to_thread(Upload, self.folder)) as source:
-            await asyncio.to_thread(source.take, content)
+        if sum(map(len, content)) <= SMALL:
+            return await asyncio.to_thread(notebook_json.for_api, b"".join(content), path)
+        with contextlib.closing(await asyncio.to_thread(Upload, self.folder, content)) as source:
             return await self._big_for_api(source.file, path)
 
     async def _big_for_api(self, file: Path, path: str) -> bytes:
@@ -264,7 +264,7 @@ class Contents(ContentsHandler):
             raise TooLarge(message, path=stat.path, limit=LARGEST_READ)
         # A notebook that is asked for as text is that of the open document too.
         whole = await self.parts.documents.model(stat.path) if stat.type == "notebook" else None
-        raw = whole if whole is not None else (await self.parts.store.read(stat.path))[0]
+        raw = await asyncio.to_thread(gathered, whole) if whole is not None else (await self.parts.store.read(stat.path))[0]
         model.content, model.format = await asyncio.to_thread(_as_text, raw, format, stat.path)
         if model.mimetype is None:
             model.mimetype = "text/plain" if model.format == "text" else "application/octet-stream"
@@ -322,7 +322,7 @@ class Contents(ContentsHandler):
         async for path in self._free(folder, f"{stem}-Copy", dot + ending, "", first=1):
             with contextlib.suppress(Conflict):
                 if whole is not None:
-                    await self.parts.store.write(path, whole, create_only=True)
+                    await self.parts.store.write(path, whole, size=sum(map(len, whole)), create_only=True)
                 else:
                     await self.parts.store.copy(source, path)
                 return path
@@ -383,7 +383,7 @@ class Contents(ContentsHandler):
 
     async def _store(self, path: str, data: bytes | Path) -> None:
         if paths.is_notebook(path):
-            await self.parts.documents.write(path, data)
+            await self.parts.documents.write(path, [data] if isinstance(data, bytes) else data)
         elif isinstance(data, bytes):
             await self.parts.store.write(path, data)
         else:
@@ -454,7 +454,10 @@ class OneCheckpoint(ContentsHandler):
             await documents.restore(path, checkpoint)
         else:
             content = await asyncio.to_thread(documents.history.read, self.parts.store.absolute(path), checkpoint)
-            await (documents if paths.is_notebook(path) else self.parts.store).write(path, content)
+            if paths.is_notebook(path):
+                await documents.write(path, content)
+            else:
+                await self.parts.store.write(path, content, size=sum(map(len, content)))
         self.set_status(204)
 
     async def delete(self, path: str, checkpoint: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from homeport.auth.identity import Caller
@@ -15,6 +17,10 @@ if TYPE_CHECKING:
     from homeport.documents.peer import Peer
 
 
+_AT_ONCE = 128 * 1024
+"""Bytes that are sent in one turn of the loop: to compress them takes some milliseconds, and others are to come in between."""
+
+
 class DocumentSocket(Socket):
     """``/api/documents/socket?path=…&ticket=…``; also under ``/api/kernels/``: old Apache recipes let WebSockets through there only."""
 
@@ -24,6 +30,9 @@ class DocumentSocket(Socket):
         """Connect the page to its document. What cannot be opened closes the link with the reason."""
         await super().open(*args, **kwargs)
         self._peer: Peer | None = None
+        self._waiting: deque[bytes | str] = deque()
+        self._sent = 0
+        self._next_turn: asyncio.Handle | None = None
         self.parts.connections.add(self, login=self.who.login)
         try:
             document = await self.parts.documents.open(served(self.get_query_argument("path", "")))
@@ -33,6 +42,28 @@ class DocumentSocket(Socket):
             self._peer.buffered = lambda: self.unsent
         except Exception as error:  # noqa: BLE001 - whatever it is, the link ends and the log says why
             self.refuse(error)
+
+    def send(self, frame: bytes | str) -> None:
+        """Send a frame, behind those that wait for the next turn of the loop."""
+        if self._next_turn is None:
+            self._send_now(frame)
+        else:
+            self._waiting.append(frame)
+            self.unsent += len(frame)
+
+    def _send_now(self, frame: bytes | str) -> None:
+        super().send(frame)
+        self._sent += len(frame)
+        if self._sent >= _AT_ONCE and self._next_turn is None:
+            self._next_turn = asyncio.get_running_loop().call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        self._next_turn = None
+        self._sent = 0
+        while self._waiting and self._next_turn is None:
+            frame = self._waiting.popleft()
+            self.unsent -= len(frame)
+            self._send_now(frame)
 
     async def receive(self, message: bytes | str) -> None:
         """Hand a frame to the document."""
@@ -44,6 +75,7 @@ class DocumentSocket(Socket):
     def on_close(self) -> None:
         """The page is gone."""
         self.parts.connections.remove(self)
+        self._waiting.clear()
         if getattr(self, "_peer", None) is not None and self._peer is not None:
             self._peer.close()
             self._peer = None

@@ -7,10 +7,13 @@ by another site.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import mimetypes
 import os
 import re
+from collections.abc import Callable
 from email.utils import formatdate
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -22,6 +25,7 @@ from homeport.stores.files import regular
 from homeport.web.base import Handler, content_disposition
 from homeport.web.contents import served
 from homeport.web.gate import Kind
+from homeport.web.uploads import Upload
 
 SANDBOX = "sandbox allow-scripts allow-popups allow-forms allow-downloads; frame-ancestors 'self'"
 """For what a user's notebook or file holds: it may run, and nothing that it does is done in the name of our origin."""
@@ -47,7 +51,8 @@ class Files(Handler):
         whole = await self.parts.documents.model(path) if paths.is_notebook(path) else None
         if whole is not None:
             # The open document is newer than its file.
-            await self._send(len(whole), None, whole)
+            with contextlib.closing(await asyncio.to_thread(Upload, self.parts.folders.state / "uploads", whole)) as copy:
+                await self._send(copy.size, copy.piece)
             return
         real = self.parts.store.absolute(path)
         handle, size, modified = await asyncio.to_thread(_open, real, path)
@@ -57,7 +62,7 @@ class Files(Handler):
             if self.check_etag_header():
                 self.set_status(304)
                 return
-            await self._send(size, handle, b"")
+            await self._send(size, partial(os.pread, handle))
         finally:
             os.close(handle)
 
@@ -65,14 +70,14 @@ class Files(Handler):
         """As GET, without the body."""
         await self.get(path)
 
-    async def _send(self, size: int, handle: int | None, whole: bytes) -> None:
+    async def _send(self, size: int, read: Callable[[int, int], bytes]) -> None:
         first, last = self._range(size)
         self.set_header("Content-Length", str(last - first + 1))
         if self.request.method == "HEAD":
             return
         for start in range(first, last + 1, _PIECE):
             count = min(_PIECE, last + 1 - start)
-            piece = whole[start : start + count] if handle is None else await asyncio.to_thread(os.pread, handle, count, start)
+            piece = await asyncio.to_thread(read, count, start)
             if len(piece) < count:
                 # It became shorter while it was sent; the length was promised, so the connection has to break.
                 await self.send_piece(piece)

@@ -13,6 +13,7 @@ import logging
 import os
 import resource
 import time
+from typing import NamedTuple
 
 log = logging.getLogger(__name__)
 
@@ -25,11 +26,20 @@ _REFRESH = 50
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
+class Stall(NamedTuple):
+    """The loop stood still for so many ``seconds``; its thread computed for ``work`` seconds of them and of the time since the
+    heartbeat before, and ``reads`` times a thread of ours waited for a page of memory from the disk."""
+
+    seconds: float = 0.0
+    work: float = 0.0
+    reads: int = 0
+
+
 class LoopWatch:
-    """A heartbeat. ``longest`` is the longest stall in seconds since the start or the last :meth:`reset`."""
+    """A heartbeat. ``longest`` is the longest stall since the start or the last :meth:`reset`."""
 
     def __init__(self) -> None:
-        self.longest = 0.0
+        self.longest = Stall()
         self._timer: asyncio.TimerHandle | None = None
         self._due = 0.0
         self._schedule: int | None = None
@@ -57,9 +67,9 @@ class LoopWatch:
             os.close(self._schedule)
             self._schedule = None
 
-    def reset(self) -> float:
+    def reset(self) -> Stall:
         """Forget the longest stall, and return it."""
-        longest, self.longest = self.longest, 0.0
+        longest, self.longest = self.longest, Stall()
         return longest
 
     def _beat(self) -> None:
@@ -71,13 +81,16 @@ class LoopWatch:
             lost = self._others_waiting() + _stolen()
             late -= max(0.0, lost - self._lost)
             self._lost = lost
-        if late > self.longest:
-            self.longest = late
         used = _used()
+        stall = Stall(late, used[0] - self._used[0], used[1] - self._used[1])
+        if late > self.longest.seconds:
+            self.longest = stall
         if late > WARN_ABOVE:
-            work, faults = (now - before for now, before in zip(used, self._used, strict=True))
             log.warning(
-                "The event loop stood still for %d ms (%d ms of them at work, %d pages read from disk).", late * 1000, work * 1000, faults
+                "The event loop stood still for %d ms (%d ms of them at work, %d pages read from disk).",
+                late * 1000,
+                stall.work * 1000,
+                stall.reads,
             )
         self._used = used
         self._due = time.monotonic() + PERIOD

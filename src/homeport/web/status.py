@@ -33,7 +33,13 @@ class Status(Handler):
         longest = parts.loop_watch.longest
         if "reset_stall" in self.request.arguments:
             parts.loop_watch.reset()
-        ours = {"version": __version__, "longest_stall_ms": round(longest * 1000, 1), "supervisor": parts.supervisor.connected}
+        ours = {
+            "version": __version__,
+            "longest_stall_ms": round(longest.seconds * 1000, 1),
+            "longest_stall_work_ms": round(longest.work * 1000, 1),
+            "longest_stall_page_reads": longest.reads,
+            "supervisor": parts.supervisor.connected,
+        }
         await self.send_json(
             {
                 "started": timestamp(parts.started),

@@ -1,4 +1,4 @@
-"""Request bodies that may be big: they go to a file as they come, not to memory."""
+"""Bodies that may be big, of requests and answers: they go through files, not through memory."""
 
 from __future__ import annotations
 
@@ -7,20 +7,27 @@ import contextlib
 import os
 import tempfile
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 
 from homeport.folders import private
 
 
 class Upload:
-    """One body on its way to a private temporary file. Made, and written, in threads: a disk may be busy."""
+    """One body on its way to, or from, a private temporary file. Made, written and read in threads: a disk may be busy.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        content: what it holds at first.
+    """
+
+    def __init__(self, folder: Path, content: Iterable[bytes] = ()) -> None:
         self._handle, name = tempfile.mkstemp(dir=private(folder), prefix="body-")
         self.file = Path(name)
         self.size = 0
         # The client may leave while a piece is being written.
         self._writing = threading.Lock()
+        for piece in content:
+            self.take(piece)
 
     def take(self, piece: bytes | bytearray) -> None:
         """Append ``piece``; nothing happens when it has been closed."""
@@ -29,6 +36,10 @@ class Upload:
             while view and self._handle >= 0:
                 view = view[os.write(self._handle, view) :]
             self.size += len(piece)
+
+    def piece(self, count: int, start: int) -> bytes:
+        """``count`` bytes from ``start`` on, as far as there are so many."""
+        return os.pread(self._handle, count, start)
 
     async def read(self) -> bytes:
         """Everything."""
