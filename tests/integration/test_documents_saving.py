@@ -358,3 +358,25 @@ async def test_two_servers_cannot_hold_one_notebook(make_server: MakeServer, ope
     # Its lock went with it; what it had not written is in the log that both share.
     other = await open_document(second, "a.ipynb")
     assert other.source(0) == "x = 1\ny = 2"
+
+
+async def test_an_open_notebook_is_downloaded_whole_and_in_ranges(server: Server, open_document: OpenDocument) -> None:
+    notebooks.write(server.root / "a.ipynb", *(f"x = {number}" for number in range(50)))
+    page = await open_document(server, "a.ipynb")
+    page.insert(0, "# é and more")
+    await page.committed()
+    await page.operate("save")
+    whole = (server.root / "a.ipynb").read_bytes()
+    assert (await rest(server, "GET", "files/a.ipynb")).content == whole
+    head = await rest(server, "HEAD", "files/a.ipynb")
+    assert (head.headers["Content-Length"], head.content) == (str(len(whole)), b"")
+    for first, last in (
+        (0, 0),
+        (0, len(whole) - 1),
+        (7, 1000),
+        (len(whole) - 3, len(whole) - 1),
+        *((at, at + 90) for at in range(0, 3000, 61)),
+    ):
+        answer = await rest(server, "GET", "files/a.ipynb", headers={"Range": f"bytes={first}-{last}"})
+        assert answer.status_code == 206
+        assert answer.content == whole[first : last + 1], (first, last)

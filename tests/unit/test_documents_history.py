@@ -107,10 +107,21 @@ def test_a_damaged_state_is_said(tmp_path: Path) -> None:
     assert version is not None
     (kept,) = (tmp_path / "history").rglob(f"{version.id}.*")
     whole = kept.read_bytes()
-    for damaged in (b"", whole[:-10], whole.replace(b"{", b"[", 1), whole[:-30] + b"\xff" * 30):
+    for damaged in (b"", whole[:-10], whole.replace(b"{", b"[", 1), whole.replace(b"{", b"\xff", 1), whole[:-30] + b"\xff" * 30):
         kept.write_bytes(damaged)
         with pytest.raises(StoreFailed, match=r"a\.ipynb.*damaged"):
             history.read(file, version.id)
+
+
+def test_what_stands_behind_a_state_is_not_read(tmp_path: Path) -> None:
+    history = SaveHistory(tmp_path / "history", Blobs(tmp_path / "blobs"), count=9, size=10**6)
+    content = b"content " * 100_000
+    version = history.keep(tmp_path / "a.ipynb", [content], "0" * 64)
+    assert version is not None
+    (kept,) = (tmp_path / "history").rglob(f"{version.id}.*")
+    with open(kept, "ab") as state:
+        state.write(b"garbage" * 100)
+    assert b"".join(history.read(tmp_path / "a.ipynb", version.id)) == content
 
 
 def test_a_size_is_never_passed(tmp_path: Path) -> None:

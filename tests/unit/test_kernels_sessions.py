@@ -12,6 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 
 from homeport.errors import NotFound
@@ -192,3 +193,17 @@ async def test_a_broken_file_loses_nothing_that_is_known(folders: Folders, root:
     (file,) = (folders.state / "sessions").glob("*.json")
     file.write_text("[{")
     assert sessions.list() == [session]
+
+
+@pytest.mark.expect_log("cannot be written")
+async def test_a_rename_that_cannot_be_written_is_kept_in_memory(folders: Folders, root: Path) -> None:
+    sessions = Sessions(folders, FakeSupervisor(), root)  # type: ignore[arg-type]
+    session = await sessions.create(path="a.ipynb")
+    lock = next((folders.state / "sessions").glob("*.lock"))
+    lock.unlink()
+    lock.mkdir()
+    await sessions.renamed("a.ipynb", "b.ipynb")
+    assert sessions.by_path("b.ipynb") == msgspec.structs.replace(session, path="b.ipynb")
+    lock.rmdir()
+    await sessions.renamed("b.ipynb", "c.ipynb")
+    assert [each.path for each in Sessions(folders, FakeSupervisor(), root).list()] == ["c.ipynb"]  # type: ignore[arg-type]

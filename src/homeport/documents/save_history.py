@@ -137,7 +137,7 @@ class SaveHistory:
             with open(self._find(file, version), "rb") as state:
                 blobs = msgspec.json.decode(state.readline(), type=_Head).blobs
                 return list(_parts(_unpacked(state), marked=bool(blobs)))
-        except (msgspec.MsgspecError, zlib.error) as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, zlib.error) as error:
             raise StoreFailed(f"This state of “{file.name}” is damaged: {error}.", version=version) from error
 
     def remove(self, file: Path, version: str) -> None:
@@ -222,7 +222,7 @@ def _packed(pieces: Iterable[Piece]) -> Iterator[bytes]:
 def _unpacked(packed: BinaryIO) -> Iterator[bytes]:
     unpacker = zlib.decompressobj()
     while data := packed.read(_STEP):
-        while data:
+        while data and not unpacker.eof:
             yield unpacker.decompress(data, _STEP)
             data = unpacker.unconsumed_tail
     yield unpacker.flush()

@@ -431,7 +431,7 @@ def _read(path: Path, known: _Listed) -> _Listed:
     """What the file has; ``known`` when it is that file, or there is none that can be read."""
     try:
         version = _version(os.stat(path))
-    except FileNotFoundError:
+    except OSError:  # there is none yet, or it cannot be looked at
         return known
     if version == known.version:
         return known
@@ -444,18 +444,27 @@ def _read(path: Path, known: _Listed) -> _Listed:
 
 def _change_file(path: Path, known: _Listed, change: Callable[[dict[str, Session]], T]) -> tuple[_Listed, T]:
     """In a thread: change the sessions of the file. Returns what it has now, and what ``change`` returned."""
-    private(path.parent)
-    with open(path.with_suffix(".lock"), "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with contextlib.ExitStack() as stack:
+        failure: OSError | None = None
+        try:
+            private(path.parent)
+            lock = stack.enter_context(open(path.with_suffix(".lock"), "w"))
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        except OSError as error:
+            failure = error
         there = _read(path, known)
         sessions = dict(there.sessions)
         result = change(sessions)
+        version = there.version
         try:
-            keep_private(path, msgspec.json.encode(list(sessions.values())))
+            if failure is None:
+                keep_private(path, msgspec.json.encode(list(sessions.values())))
+                version = _version(os.stat(path))
         except OSError as error:
-            log.warning("The list of sessions %s cannot be written (%s); it is kept in memory.", path, error)
-            return _Listed(there.version, sessions), result
-        return _Listed(_version(os.stat(path)), sessions), result
+            failure = error
+        if failure is not None:
+            log.warning("The list of sessions %s cannot be written (%s); it is kept in memory.", path, failure)
+        return _Listed(version, sessions), result
 
 
 def _moved_on(sessions: dict[str, Session], session_id: str, kernel_id: str) -> Session | None:

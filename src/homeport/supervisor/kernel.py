@@ -404,10 +404,13 @@ class Kernel:
         if body is None or self._saved.dead:
             return
         self._stop_reason = reason
+        if self._ready and self._current.state == "busy":
+            # Else the polite request waits behind the cell, until SIGTERM.
+            try:
+                await asyncio.wait_for(self._interrupt(body), grace / 4)
+            except Exception as error:  # noqa: BLE001 - a provisioner may raise anything, and the kernel is to end all the same
+                log.info("Kernel %s is ended without being interrupted: %r", self.kernel_id, error)
         with contextlib.suppress(KernelGone):
-            if self._ready and self._current.state == "busy":
-                # Else the polite request waits behind the cell, until SIGTERM.
-                await self._interrupt(body)
             self._current.submit("control", message("shutdown_request", {"restart": restart}))
         for number in (signal.SIGTERM, signal.SIGKILL):
             try:

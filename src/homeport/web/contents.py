@@ -184,6 +184,7 @@ class Contents(ContentsHandler):
     def on_connection_close(self) -> None:
         """Forget the body of a client that has left."""
         self._over = True
+        super().on_connection_close()
         if self._upload is not None:
             self._upload.close()
 

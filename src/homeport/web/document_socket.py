@@ -7,10 +7,12 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from homeport.auth.identity import Caller
+from homeport.auth.policies import Policy
 from homeport.errors import ProtocolError
 from homeport.web.base import Handler
 from homeport.web.contents import served
-from homeport.web.gate import Kind
+from homeport.web.gate import Kind, Rules
+from homeport.web.parts import Parts
 from homeport.web.sockets import Socket
 
 if TYPE_CHECKING:
@@ -26,13 +28,17 @@ class DocumentSocket(Socket):
 
     kind = Kind.PAGE_SOCKET
 
-    async def open(self, *args: str, **kwargs: str) -> None:
-        """Connect the page to its document. What cannot be opened closes the link with the reason."""
-        await super().open(*args, **kwargs)
+    def initialize(self, parts: Parts, rules: Rules, policy: Policy | None = None) -> None:
+        """Take what the table of routes gives."""
+        super().initialize(parts, rules, policy)
         self._peer: Peer | None = None
         self._waiting: deque[bytes | str] = deque()
         self._sent = 0
         self._next_turn: asyncio.Handle | None = None
+
+    async def open(self, *args: str, **kwargs: str) -> None:
+        """Connect the page to its document. What cannot be opened closes the link with the reason."""
+        await super().open(*args, **kwargs)
         self.parts.connections.add(self, login=self.who.login)
         try:
             document = await self.parts.documents.open(served(self.get_query_argument("path", "")))
@@ -45,7 +51,7 @@ class DocumentSocket(Socket):
 
     def send(self, frame: bytes | str) -> None:
         """Send a frame, behind those that wait for the next turn of the loop."""
-        if self._next_turn is None:
+        if self._next_turn is None and not self._waiting:
             self._send_now(frame)
         else:
             self._waiting.append(frame)
@@ -76,7 +82,7 @@ class DocumentSocket(Socket):
         """The page is gone."""
         self.parts.connections.remove(self)
         self._waiting.clear()
-        if getattr(self, "_peer", None) is not None and self._peer is not None:
+        if self._peer is not None:
             self._peer.close()
             self._peer = None
 

@@ -7,13 +7,14 @@ by another site.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import mimetypes
 import os
 import re
-from collections.abc import Callable
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
 from email.utils import formatdate
 from functools import partial
+from itertools import accumulate
 from pathlib import Path
 
 import msgspec
@@ -25,7 +26,6 @@ from homeport.stores.files import regular
 from homeport.web.base import Handler, content_disposition
 from homeport.web.contents import served
 from homeport.web.gate import Kind
-from homeport.web.uploads import Upload
 
 SANDBOX = "sandbox allow-scripts allow-popups allow-forms allow-downloads; frame-ancestors 'self'"
 """For what a user's notebook or file holds: it may run, and nothing that it does is done in the name of our origin."""
@@ -51,8 +51,7 @@ class Files(Handler):
         whole = await self.parts.documents.model(path) if paths.is_notebook(path) else None
         if whole is not None:
             # The open document is newer than its file.
-            with contextlib.closing(await asyncio.to_thread(Upload, self.parts.folders.state / "uploads", whole)) as copy:
-                await self._send(copy.size, copy.piece)
+            await self._send(sum(map(len, whole)), _reader(whole))
             return
         real = self.parts.store.absolute(path)
         handle, size, modified = await asyncio.to_thread(_open, real, path)
@@ -99,6 +98,24 @@ class Files(Handler):
         self.set_status(206)
         self.set_header("Content-Range", f"bytes {first}-{last}/{size}")
         return first, last
+
+
+def _reader(pieces: Sequence[bytes]) -> Callable[[int, int], bytes]:
+    """Reads ``count`` bytes from ``start`` on of what stands in pieces, as ``os.pread`` reads a file."""
+    ends = list(accumulate(map(len, pieces)))
+
+    def read(count: int, start: int) -> bytes:
+        found: list[bytes] = []
+        for number in range(bisect_right(ends, start), len(pieces)):
+            if count <= 0:
+                break
+            at = start - (ends[number] - len(pieces[number]))
+            found.append(pieces[number][at : at + count])
+            start += len(found[-1])
+            count -= len(found[-1])
+        return b"".join(found)
+
+    return read
 
 
 class _BadRange(BadRequest):

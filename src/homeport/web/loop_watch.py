@@ -22,7 +22,7 @@ PERIOD = 0.02
 WARN_ABOVE = 0.25
 """A stall of so many seconds is logged."""
 _REFRESH = 50
-"""Beats after which the other threads and the system are asked again."""
+"""Beats after which the other threads are asked again."""
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -44,7 +44,8 @@ class LoopWatch:
         self._due = 0.0
         self._schedule: int | None = None
         self._waited = 0.0
-        self._lost = 0.0
+        self._others_waited = 0.0
+        self._stolen = 0.0
         self._beats = 0
         self._used = (0.0, 0)
 
@@ -53,7 +54,8 @@ class LoopWatch:
         with contextlib.suppress(OSError):
             self._schedule = os.open("/proc/thread-self/schedstat", os.O_RDONLY | os.O_CLOEXEC)
         self._waited = self._waiting()
-        self._lost = self._others_waiting() + _stolen()
+        self._others_waited = self._others_waiting()
+        self._stolen = _stolen()
         self._used = _used()
         self._due = time.monotonic() + PERIOD
         self._timer = asyncio.get_running_loop().call_later(PERIOD, self._beat)
@@ -74,13 +76,14 @@ class LoopWatch:
 
     def _beat(self) -> None:
         waited = self._waiting()
-        late = time.monotonic() - self._due - (waited - self._waited)
-        self._waited = waited
+        stolen = _stolen()
+        late = time.monotonic() - self._due - (waited - self._waited) - (stolen - self._stolen)
+        self._waited, self._stolen = waited, stolen
         self._beats += 1
         if late > 2 * PERIOD or self._beats % _REFRESH == 0:
-            lost = self._others_waiting() + _stolen()
-            late -= max(0.0, lost - self._lost)
-            self._lost = lost
+            others = self._others_waiting()
+            late -= max(0.0, others - self._others_waited)
+            self._others_waited = others
         used = _used()
         stall = Stall(late, used[0] - self._used[0], used[1] - self._used[1])
         if late > self.longest.seconds:

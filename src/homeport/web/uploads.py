@@ -1,4 +1,4 @@
-"""Bodies that may be big, of requests and answers: they go through files, not through memory."""
+"""Bodies that may be big: they go through files, not through memory."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from homeport.folders import private
 
 
 class Upload:
-    """One body on its way to, or from, a private temporary file. Made, written and read in threads: a disk may be busy.
+    """One body on its way to a private temporary file. Made and written in threads: a disk may be busy.
 
     Args:
         content: what it holds at first.
@@ -26,8 +26,12 @@ class Upload:
         self.size = 0
         # The client may leave while a piece is being written.
         self._writing = threading.Lock()
-        for piece in content:
-            self.take(piece)
+        try:
+            for piece in content:
+                self.take(piece)
+        except BaseException:
+            self._remove()
+            raise
 
     def take(self, piece: bytes | bytearray) -> None:
         """Append ``piece``; nothing happens when it has been closed."""
@@ -36,10 +40,6 @@ class Upload:
             while view and self._handle >= 0:
                 view = view[os.write(self._handle, view) :]
             self.size += len(piece)
-
-    def piece(self, count: int, start: int) -> bytes:
-        """``count`` bytes from ``start`` on, as far as there are so many."""
-        return os.pread(self._handle, count, start)
 
     async def read(self) -> bytes:
         """Everything."""
