@@ -196,6 +196,52 @@ async def test_page_says_that_a_result_is_unknown(server: Server, open_page: Ope
     assert not await page.reloaded()
 
 
+LATE = """\
+import os, sys, time
+def late():
+    open("printed", "w").close()
+    while not os.path.exists("go"): time.sleep(0.01)
+    time.sleep(1)
+    publish = thread._really_send
+    thread._really_send = lambda *args, **more: (publish(*args, **more), time.sleep(0.05))
+thread = get_ipython().kernel.iopub_thread
+for number in range(1, 11): print(number, flush=True)
+while not os.path.exists("alone"): time.sleep(0.01)
+for number in range(11, 101): print(number, flush=True)
+thread.schedule(late)
+sys.stdout.flush = sys.stderr.flush = lambda: None
+while not os.path.exists("go"): time.sleep(0.01)
+"""
+"""Prints where nobody hears it. Then the thread that publishes what a kernel says stands still and is slow, as on a busy machine,
+and the kernel does not wait for it: its replies, also that to the next request, come before the end of the cell is published."""
+
+
+async def test_a_gap_is_told_before_what_came_behind_it(server: Server, open_document: OpenDocument, record_fault: RecordFault) -> None:
+    story = Story("lines are lost, and the replies of the kernel overtake what it publishes")
+    notebooks.write(server.root / "a.ipynb", LATE, "import sys; del sys.stdout.flush, sys.stderr.flush, thread._really_send; print('next')")
+    page = await open_document(server, "a.ipynb")
+    await page.run()
+    await page.until(lambda: "10" in page.text("cell-0"), "the beginning")
+    async with _NoSupervisor():
+        (server.root / "alone").touch()
+        while not (server.root / "printed").exists():
+            assert story.elapsed < 60, "the cell does not print"
+            await asyncio.sleep(0.01)  # the kernel can say it in no other way while nothing listens to it
+    await supervisors.kernels()
+    story.say("the next supervisor is there; the cell goes on and ends")
+    (server.root / "go").touch()
+    await page.idle(seconds=60)
+    await page.operate("save")
+    cells = notebooks.read(server.root / "a.ipynb")["cells"]
+    disk, shown = Count.of(notebooks.all_text(cells[0]), 100), Count.of(notebooks.all_text({"outputs": page.outputs("cell-0")}), 100)
+    fault = "SIGKILL, and what a kernel publishes comes after its replies"
+    record_fault("the supervisor goes", fault, disk=disk, page=shown, seconds=story.elapsed)
+    assert disk.perfect
+    assert shown.perfect
+    assert disk.said == 90
+    assert page.text("cell-1") == "next\n"
+
+
 async def test_two_servers_launch_one_supervisor(make_server: MakeServer, open_document: OpenDocument, record_fault: RecordFault) -> None:
     rounds = 10 if faults.LONG else 2
     story = Story(f"{rounds} x SIGKILL to the supervisor of two servers")

@@ -1,12 +1,15 @@
 """Every test has a home folder of its own, and leaves no process behind.
 
 `home` is applied to every test: HOME, the XDG and the Jupyter variables point into a fresh, short folder (socket paths
-are limited to 107 characters), and the environment carries a mark by which left-behind processes are found.
+are limited to 107 characters), and the environment carries a mark by which left-behind processes are found. Of a test that
+failed the folder is kept in test-results/homes: its journals, state and logs say what each process knew.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import shutil
 import signal
 import tempfile
@@ -23,6 +26,9 @@ REAL_HOME = os.environ.get("HOME", "")
 
 # Under nohup SIGHUP is ignored, and children inherit that: a server would rightly outlive its terminal, and the tests would not test that.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+KEPT = Path(__file__).parents[2] / "test-results" / "homes"
+"""Home folders of tests that failed, as they were then."""
 
 _LEAVING = 8.0
 """Seconds that a test's processes have to be gone after its end."""
@@ -78,7 +84,7 @@ def session_home() -> Iterator[Path]:
 
 
 @pytest.fixture(autouse=True)
-def home(session_home: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
+def home(session_home: Path) -> Iterator[Path]:
     """The test's own home folder; gone afterwards, like every process that the test started."""
     folder = Path(tempfile.mkdtemp(prefix="hp-"))
     test_id = uuid.uuid4().hex
@@ -92,6 +98,25 @@ def home(session_home: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
 def test_id(home: Path) -> str:
     """The mark in the environment of every process that this test starts."""
     return os.environ[processes.VARIABLE]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
+    report = yield
+    home = getattr(item, "funcargs", {}).get("home")
+    if report.when == "call" and report.failed and home is not None:
+        # Now: what ends the test's processes tidies up, too.
+        kept = KEPT / f"{re.sub(r'[^A-Za-z0-9_.-]+', '_', item.name)}-{os.getpid()}"
+        shutil.rmtree(kept, ignore_errors=True)
+        with contextlib.suppress(shutil.Error):
+            shutil.copytree(home, kept, symlinks=True, ignore=_not_to_be_kept)
+        report.sections.append(("home folder", f"kept in {kept}"))
+    return report
+
+
+def _not_to_be_kept(folder: str, names: list[str]) -> list[str]:
+    """Sockets, which cannot be copied, and caches."""
+    return [name for name in names if name == "cache" or not (os.path.isfile(path := os.path.join(folder, name)) or os.path.isdir(path))]
 
 
 def _judge(test_id: str, home: Path) -> None:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from homeport.core import requests as core
-from homeport.core.counter import GRACE, MessageCounter, Missed, Seen, Tick
+from homeport.core.counter import GRACE, Judge, MessageCounter, Missed, Seen, Tick
 from homeport.core.requests import REMEMBERED, Finished, MakeIdle, MakeReply, Remember, Reply, Requests, Settle, StateIs, Status, Submit
 
 
@@ -153,8 +153,8 @@ def test_only_so_many_ids_are_remembered() -> None:
 # --- numbers ------------------------------------------------------------------------------------------------------------
 
 
-def seen(counter: MessageCounter, number: int, now: float = 0.0, *, iopub: bool = True) -> list[Missed]:
-    found = counter.handle(Seen([f"session_12_{number}"], now, iopub))
+def seen(counter: MessageCounter, number: int, now: float = 0.0, *, in_order: bool = True) -> list[Missed]:
+    found = counter.handle(Seen([f"session_12_{number}"], now, in_order))
     counter.check()
     return found
 
@@ -181,9 +181,64 @@ def test_after_an_adoption_the_first_number_tells() -> None:
     counter = MessageCounter()
     seen(counter, 1)
     counter.adopt()
-    assert seen(counter, 4, iopub=False) == [], "a reply; what is on iopub may still come"
+    assert seen(counter, 4, in_order=False) == [], "a reply; what is on iopub may still come"
     assert seen(counter, 5) == [Missed(2)]
     assert seen(counter, 6) == []
+
+
+def test_after_an_adoption_a_message_that_replies_have_overtaken_tells() -> None:
+    counter = MessageCounter()
+    seen(counter, 1)
+    counter.adopt()
+    assert seen(counter, 12, in_order=False) == []
+    assert seen(counter, 10) == [Missed(8)], "2 to 9; 11 may still come"
+    assert not counter.adopted
+    assert seen(counter, 11) == []
+    assert counter.handle(Tick(GRACE)) == []
+
+
+def test_after_an_adoption_it_may_be_judged_without_a_message() -> None:
+    counter = MessageCounter()
+    seen(counter, 1)
+    assert counter.handle(Judge()) == []
+    counter.adopt()
+    seen(counter, 12, in_order=False)
+    assert counter.handle(Judge()) == [Missed(10)]
+    assert not counter.adopted
+
+
+def deliver(counter: MessageCounter, published: list[int], replies: list[int], data: st.DataObject) -> tuple[list[int], int]:
+    """Two pipes are emptied, each in its order, chance says which is next. Returns what arrived, and how many are said to be lost."""
+    pipes, arrived, missed = {True: list(published), False: list(replies)}, [], 0
+    while pipes[True] or pipes[False]:
+        in_order = data.draw(st.booleans()) if pipes[True] and pipes[False] else bool(pipes[True])
+        arrived.append(pipes[in_order].pop(0))
+        missed += sum(each.count for each in seen(counter, arrived[-1], in_order=in_order))
+    return arrived, missed
+
+
+@given(st.data())
+def test_each_of_many_gaps_is_counted_once_and_to_the_message(data: st.DataObject) -> None:
+    arrived, number = [0], 1
+    for _ in range(data.draw(st.integers(1, 4))):
+        # A supervisor: it learns from the journal what had arrived at those before it.
+        counter = MessageCounter()
+        for each in arrived:
+            seen(counter, each, in_order=False)
+        counter.adopt()
+        known, gap = max(arrived), data.draw(st.integers(0, 30))
+        number = known + 1 + gap
+        # It ends with something published, as each request does.
+        kinds = [*data.draw(st.lists(st.booleans(), max_size=12)), True]
+        numbers = list(range(number, number + len(kinds)))
+        published = [each for each, kind in zip(numbers, kinds, strict=True) if kind]
+        replies = [each for each, kind in zip(numbers, kinds, strict=True) if not kind]
+        more, missed = deliver(counter, published, replies, data)
+        # Replies that are on their way when it is judged, and were sent before what tells, count as lost.
+        overtaken = sum(1 for each in replies if each < published[0] and more.index(each) > more.index(published[0]))
+        assert missed == gap + overtaken
+        assert counter.handle(Tick(GRACE)) == []
+        arrived += more
 
 
 def test_children_and_other_kernels_do_not_count() -> None:

@@ -5,7 +5,8 @@ Other kernels use random ids; then nothing can be said.
 
 A single missing number is no evidence: IPython takes a number for an ``execute_result`` that it then does not send when the
 object has shown itself (``_ipython_display_``), and threads overtake each other. Two or more in a row, missing for a while, are.
-Right after an adoption even one counts: there the first number tells how much was said while nobody listened.
+Right after an adoption even one counts: there the first number on iopub tells how much was said while nobody listened. The first
+on another channel does not: a reply overtakes what was published before it, so what is missing then may still be on its way.
 """
 
 from __future__ import annotations
@@ -24,17 +25,26 @@ _MOST_AWAITED = 10_000
 
 
 class Seen(msgspec.Struct, frozen=True):
-    """Messages arrived, in this order; ``now`` in seconds of a clock that only grows."""
+    """Messages arrived, in this order.
+
+    Args:
+        now: seconds of a clock that only grows.
+        in_order: the kernel had sent what it numbered before them, and that comes no more: so it is on iopub, threads aside.
+    """
 
     msg_ids: Sequence[str]
     now: float
-    iopub: bool
+    in_order: bool
 
 
 class Tick(msgspec.Struct, frozen=True):
     """Time passes."""
 
     now: float
+
+
+class Judge(msgspec.Struct, frozen=True):
+    """After an adoption: nothing comes any more that was numbered before what has come."""
 
 
 class Missed(msgspec.Struct, frozen=True):
@@ -58,19 +68,30 @@ class MessageCounter:
         return bool(self._prefix)
 
     @property
+    def met(self) -> bool:
+        """Whether any message of the kernel has been seen."""
+        return self._prefix is not None
+
+    def numbers(self, msg_id: str) -> bool:
+        """Whether a message is of the process that is followed."""
+        return bool(self._prefix) and msg_id.startswith(self._prefix) and msg_id[len(self._prefix) :].isdecimal()
+
+    @property
     def adopted(self) -> bool:
-        """Whether the first message on iopub since the adoption is still to come."""
+        """Whether it is not known yet what was missed before the adoption: only the first message in order tells."""
         return self._adopted
 
     def adopt(self) -> None:
         """What was seen until now was seen by a process that died; from here on others may have been missed."""
-        self._adopted = True
+        self._adopted = self.counts
         self._awaited.clear()
 
-    def handle(self, event: Seen | Tick) -> list[Missed]:
+    def handle(self, event: Seen | Tick | Judge) -> list[Missed]:
         """Take one event; return what is now known to be lost."""
         if isinstance(event, Tick):
             return self._overdue(event.now)
+        if isinstance(event, Judge):
+            return self._judge(self._highest) if self._adopted else []
         if self._prefix is None and event.msg_ids:
             match = _NUMBERED.fullmatch(event.msg_ids[0])
             self._prefix = match[1] if match else ""
@@ -83,29 +104,31 @@ class MessageCounter:
             if not msg_id.startswith(self._prefix) or not (digits := msg_id[size:]).isdecimal():
                 continue
             number = int(digits)
-            if number == self._highest + 1 and not self._adopted:
+            if number == self._highest + 1:
                 self._highest = number
             elif number <= self._highest:
                 self._awaited.pop(number, None)
             else:
-                missed += self._jumped(number, event)
+                missed += self._jumped(number, event.now)
+            if self._adopted and event.in_order:
+                missed += self._judge(number)
         return missed
 
-    def _jumped(self, number: int, event: Seen) -> list[Missed]:
-        gap = number - self._highest - 1
-        lost = 0
-        if gap > _MOST_AWAITED:
-            lost = gap
-        elif gap:
-            self._awaited.update((each, event.now) for each in range(self._highest + 1, number))
-        self._highest = number
-        first = self._adopted and event.iopub
-        if first or len(self._awaited) > _MOST_AWAITED:
-            lost += len(self._awaited)
-            self._awaited.clear()
-        if first:
-            self._adopted = False
-        return [Missed(lost)] if lost else []
+    def _jumped(self, number: int, now: float) -> list[Missed]:
+        first, self._highest = self._highest + 1, number
+        if number - first > _MOST_AWAITED:
+            return [Missed(number - first)]
+        self._awaited.update((each, now) for each in range(first, number))
+        return self._give_up(list(self._awaited)) if len(self._awaited) > _MOST_AWAITED else []
+
+    def _judge(self, number: int) -> list[Missed]:
+        self._adopted = False
+        return self._give_up([each for each in self._awaited if each < number])
+
+    def _give_up(self, numbers: Sequence[int]) -> list[Missed]:
+        for number in numbers:
+            del self._awaited[number]
+        return [Missed(len(numbers))] if numbers else []
 
     def _overdue(self, now: float) -> list[Missed]:
         late = sorted(number for number, since in self._awaited.items() if now - since >= GRACE)
@@ -118,3 +141,4 @@ class MessageCounter:
         """Raise AssertionError if it contradicts itself."""
         assert all(0 <= number < self._highest for number in self._awaited)
         assert len(self._awaited) <= _MOST_AWAITED
+        assert self.counts or not (self._awaited or self._adopted)

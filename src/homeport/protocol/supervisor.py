@@ -16,7 +16,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Final, Literal, TypeVar, cast
+from typing import Final, Literal, TypeVar
 
 import msgspec
 
@@ -432,17 +432,17 @@ def decode_hello(data: bytes) -> Hello:
 
 def decode_greeting(data: bytes) -> Greeting:
     """Raises ProtocolError when ``data`` is no :data:`Greeting`."""
-    return _decoded(cast("msgspec.msgpack.Decoder[Greeting]", _greeting), data, "a greeting")
+    return _decoded(_greeting, data, "a greeting")
 
 
 def decode_request(data: bytes) -> Request:
     """Raises ProtocolError when ``data`` is no :data:`Request`."""
-    return _decoded(cast("msgspec.msgpack.Decoder[Request]", _request), data, "a request")
+    return _decoded(_request, data, "a request")
 
 
 def decode_event(data: bytes) -> Event:
     """Raises ProtocolError when ``data`` is no :data:`Event`."""
-    return _decoded(cast("msgspec.msgpack.Decoder[Event]", _event), data, "an event")
+    return _decoded(_event, data, "an event")
 
 
 def _decoded(decoder: msgspec.msgpack.Decoder[_T], data: bytes | memoryview, what: str) -> _T:

@@ -22,7 +22,7 @@ import zmq
 
 from homeport.core import journal as journals
 from homeport.core import requests as runs
-from homeport.core.counter import MessageCounter, Missed, Seen, Tick
+from homeport.core.counter import GRACE, Judge, MessageCounter, Missed, Seen, Tick
 from homeport.core.journal import KEPT, OUTPUTS, STREAMS, Append, Lane, Limits, Lost, Piece
 from homeport.core.requests import Finished, MakeIdle, MakeReply, Remember, Reply, Requests, Settle, StateIs, Status, Submit
 from homeport.errors import KernelGone
@@ -88,6 +88,8 @@ class Generation:
         self._request_file = RequestFile(folder / "requests")
         self._requests = Requests.recovered(*self._request_file.recover())
         self._counter = MessageCounter()
+        self._early: list[Received] = []
+        self._early_since = 0.0
         self._channels: KernelChannels | None = None
         self._readers: set[Reader] = set()
         self._clients: dict[str, tuple[Reader, int]] = {}
@@ -178,10 +180,13 @@ class Generation:
         """An earlier supervisor listened until it died; find out from here on what nobody heard."""
         if self._unanswered():
             self._keep(Lost(1, UNANSWERED))
-        since = max(0, self._journal.last - 500)
-        for item in self._items(since, streams=True):
-            if isinstance(item, Entry):
-                self._counter.handle(Seen([item.header.msg_id], time.monotonic(), item.channel == "iopub"))
+        since, back = self._journal.last, 500
+        while not self._counter.met and since > 0:
+            # Further back when all of that is gone, or never came.
+            since, back = max(0, since - back), 4 * back
+            for item in self._items(since, streams=True):
+                if isinstance(item, Entry) and item.header.session != SUPERVISOR_SESSION:
+                    self._counter.handle(Seen([item.header.msg_id], time.monotonic(), in_order=False))
         self._counter.adopt()
         if not self._counter.counts and self._requests.open:
             self.lost = True
@@ -203,6 +208,8 @@ class Generation:
 
     def tick(self, *, quiet: bool) -> None:
         """To be called every second or so; ``quiet``: nothing has happened for a while."""
+        if self._early and time.monotonic() - self._early_since > GRACE:
+            self._let_in()
         self._note_missed(self._counter.handle(Tick(time.monotonic())))
         if self._journal.failing:
             self._keep(journals.Retry())
@@ -213,6 +220,7 @@ class Generation:
         """Take in everything that has arrived."""
         if self._channels is not None:
             self._channels.drain()
+        self._let_in()
 
     def end(self, reason: str, stderr: str = "", *, died: bool = False) -> None:
         """It is over: take in what has arrived, and tell every reader."""
@@ -313,18 +321,34 @@ class Generation:
 
     def _received(self, batch: list[Received]) -> bool:
         self.last_activity = time.time()
-        if self._counter.adopted and self._channels is not None and any(message.channel == "iopub" for message in batch):
-            # Whether something is missing is judged at the first message on iopub; replies that have arrived are not missing.
-            self._channels.drain_replies()
-            batch.sort(key=lambda message: message.channel == "iopub")
-        self._count(batch)
-        self._append(batch)
+        if self._counter.adopted:
+            # What was lost before all of this has its place before it. How much that is, the first message on iopub will tell.
+            if not self._early:
+                self._early_since = time.monotonic()
+            self._early += batch
+            if any(_in_order(message) and self._counter.numbers(message.header.msg_id) for message in batch):
+                if self._channels is not None:
+                    # Replies that have arrived are not missing; they come here, too.
+                    self._channels.drain_replies()
+                self._let_in()
+        else:
+            self._take_in(batch)
         return self._requests.state == "busy" and not self._requests.awaiting_idle
 
-    def _count(self, batch: list[Received]) -> None:
+    def _let_in(self) -> None:
+        """Take in what has come since the adoption: now it is known what was lost before, or it never will be."""
+        early, self._early = self._early, []
+        if early:
+            early.sort(key=_in_order)
+            self._take_in(early, judge=True)
+
+    def _take_in(self, batch: list[Received], *, judge: bool = False) -> None:
         now = time.monotonic()
-        for iopub, messages in groupby(batch, lambda message: message.channel == "iopub"):
-            self._note_missed(self._counter.handle(Seen([message.header.msg_id for message in messages], now, iopub)))
+        for in_order, messages in groupby(batch, _in_order):
+            self._note_missed(self._counter.handle(Seen([message.header.msg_id for message in messages], now, in_order)))
+        if judge:
+            self._note_missed(self._counter.handle(Judge()))
+        self._append(batch)
 
     def _note_missed(self, missed: Iterable[Missed]) -> None:
         for each in missed:
@@ -413,6 +437,12 @@ def _is_for(item: bytes, session: str | None) -> bool:
     """Whether a reader with this session gets an item of the lane KEPT."""
     entry = decode_item(item)
     return not isinstance(entry, Entry) or entry.channel == "iopub" or (session is not None and entry.parent.session == session)
+
+
+def _in_order(message: Received) -> bool:
+    """Whether what the kernel had numbered before it has been sent before it: it was published, and not by way of a greeting, which
+    overtakes what waits to be published."""
+    return message.channel == "iopub" and message.header.msg_type != "iopub_welcome"
 
 
 def _classify(message: Received, seq: int) -> tuple[Lane, runs.Event | None]:

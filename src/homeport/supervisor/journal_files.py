@@ -11,7 +11,6 @@ import os
 from collections import deque
 from collections.abc import Iterable
 from pathlib import Path
-from typing import cast
 
 import msgspec
 
@@ -154,7 +153,7 @@ class _Over(msgspec.Struct, array_like=True, tag=1):
 
 
 _Record = _Sent | _Over
-_records = cast("msgspec.msgpack.Decoder[_Record]", msgspec.msgpack.Decoder(_Record))
+_records = msgspec.msgpack.Decoder(_Record)
 
 
 class RequestFile:
