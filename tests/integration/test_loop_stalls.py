@@ -212,6 +212,34 @@ async def test_thirty_megabytes_over_rest(server: Server, stalls: Stalls, open_d
     await stalls.check("an open notebook is written over REST")
 
 
+async def test_thirty_megabytes_of_text_over_rest(server: Server, stalls: Stalls, open_document: OpenDocument) -> None:
+    text = "".join(f"{number},é,{number * 7}\n" for number in range(1_800_000))
+    await asyncio.to_thread((server.root / "table.csv").write_text, text)
+    await stalls.forget()
+    answer = await rest(server, "GET", "api/contents/table.csv")
+    await stalls.check("a text file is read over REST")
+    model = await asyncio.to_thread(answer.json)
+    assert (model["format"], model["mimetype"], model["content"] == text) == ("text", "text/csv", True)
+    raw = random.Random(7).randbytes(30_000_000)
+    await asyncio.to_thread((server.root / "raw.bin").write_bytes, raw)
+    await stalls.forget()
+    answer = await rest(server, "GET", "api/contents/raw.bin")
+    await stalls.check("a binary file is read over REST")
+    model = await asyncio.to_thread(answer.json)
+    assert (model["format"], base64.b64decode(model["content"]) == raw) == ("base64", True)
+    refused = await rest(server, "GET", "api/contents/raw.bin?format=text", ok=False)
+    assert (refused.status_code, refused.json()["reason"], "not UTF-8" in refused.json()["message"]) == (400, "bad format", True)
+    await asyncio.to_thread(big_notebook, server.root / "big.ipynb")
+    page = await open_document(server, "big.ipynb")
+    page.type(0, "# edited\n")
+    await page.committed()
+    await stalls.forget()
+    answer = await rest(server, "GET", "api/contents/big.ipynb?type=file&format=text")
+    await stalls.check("an open notebook is read as text")
+    cells = json.loads((await asyncio.to_thread(answer.json))["content"])["cells"]
+    assert "# edited\n" in cells[0]["source"]
+
+
 async def test_thirty_megabytes_of_history(server: Server, stalls: Stalls, open_document: OpenDocument) -> None:
     await asyncio.to_thread(big_notebook, server.root / "big.ipynb")
     before = (await rest(server, "GET", "api/contents/big.ipynb")).json()["content"]

@@ -1,20 +1,19 @@
 """``/api/contents``: files, folders and notebooks, as Jupyter has them.
 
 An open notebook wins over its file: what is read comes from the document, what is written is merged into it, and a rename or
-delete tells it. What is hidden is not served. Big bodies go through files and another process (``uploads.py``, ``notebook_worker.py``).
+delete tells it. What is hidden is not served. Big bodies go through files and another process (``uploads.py``, ``contents_worker.py``).
 """
 
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
 import mimetypes
 import re
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 from urllib.parse import quote
 
 import msgspec
@@ -22,17 +21,16 @@ from tornado.web import stream_request_body
 
 from homeport.auth.policies import Policy
 from homeport.core import paths
-from homeport.documents.serial import gathered
 from homeport.errors import BadRequest, Conflict, Forbidden, HomeportError, NotFound, StoreFailed, TooLarge
 from homeport.protocol.rest import CheckpointModel, ContentsFormat, ContentsModel, NewContents, RenameContents, timestamp
 from homeport.stores.base import Stat
 from homeport.stores.files import pieces_of
 from homeport.stores.welcome import NAME as WELCOME
 from homeport.stores.welcome import welcome_notebook
-from homeport.web import notebook_json
+from homeport.web import contents_json
 from homeport.web.base import COMPRESSED, Handler, read_json
+from homeport.web.contents_json import Reply, Saving
 from homeport.web.gate import Rules
-from homeport.web.notebook_json import Saving
 from homeport.web.parts import Parts
 from homeport.web.uploads import Upload
 
@@ -116,7 +114,7 @@ class ContentsHandler(Handler):
         stat = await self.parts.store.stat(path)
         if (stat.size or 0) <= SMALL:
             return await self.for_api([(await self.parts.store.read(path))[0]], path)
-        return await self._big_for_api(self.parts.store.absolute(path), path)
+        return (await self._worked("for_api", self.parts.store.absolute(path), path))[0]
 
     async def for_api(self, content: Sequence[bytes], path: str) -> bytes:
         """A notebook's JSON as the API gives it, from the pieces of its file.
@@ -125,14 +123,15 @@ class ContentsHandler(Handler):
             InvalidNotebook: it is no notebook.
         """
         if sum(map(len, content)) <= SMALL:
-            return await asyncio.to_thread(notebook_json.for_api, b"".join(content), path)
+            return await asyncio.to_thread(contents_json.for_api, b"".join(content), path)
         with contextlib.closing(await asyncio.to_thread(Upload, self.folder, content)) as source:
-            return await self._big_for_api(source.file, path)
+            return (await self._worked("for_api", source.file, path))[0]
 
-    async def _big_for_api(self, file: Path, path: str) -> bytes:
+    async def _worked(self, work: str, file: Path, path: str) -> tuple[bytes, Reply]:
+        """What another process makes of a big file, and what it tells beside it."""
         with contextlib.closing(await asyncio.to_thread(Upload, self.folder)) as answer:
-            await self.parts.notebook_worker.work("for_api", file, answer.file, path)
-            return await answer.read()
+            reply = await self.parts.contents_worker.work(work, file, answer.file, path)
+            return await answer.read(), reply
 
 
 @stream_request_body
@@ -263,12 +262,24 @@ class Contents(ContentsHandler):
         if (stat.size or 0) > LARGEST_READ:
             message = f"“{stat.path}” is too big to be given as JSON; get it from files/{stat.path}."
             raise TooLarge(message, path=stat.path, limit=LARGEST_READ)
-        # A notebook that is asked for as text is that of the open document too.
-        whole = await self.parts.documents.model(stat.path) if stat.type == "notebook" else None
-        raw = await asyncio.to_thread(gathered, whole) if whole is not None else (await self.parts.store.read(stat.path))[0]
-        model.content, model.format = await asyncio.to_thread(_as_text, raw, format, stat.path)
+        model.content, model.format = await self._text(stat, format)
         if model.mimetype is None:
             model.mimetype = "text/plain" if model.format == "text" else "application/octet-stream"
+
+    async def _text(self, stat: Stat, format: str | None) -> tuple[msgspec.Raw, ContentsFormat]:
+        """A file's content as a JSON string. A notebook that is asked for as text is that of the open document too."""
+        whole = await self.parts.documents.model(stat.path) if stat.type == "notebook" else None
+        if (stat.size or 0 if whole is None else sum(map(len, whole))) <= SMALL:
+            raw = b"".join(whole) if whole is not None else (await self.parts.store.read(stat.path))[0]
+            content, found = await asyncio.to_thread(contents_json.as_text, raw, _text_format(format), stat.path)
+            return msgspec.Raw(content), found
+        work = _text_format(format) or "text_or_base64"
+        if whole is None:
+            content, reply = await self._worked(work, self.parts.store.absolute(stat.path), stat.path)
+        else:
+            with contextlib.closing(await asyncio.to_thread(Upload, self.folder, whole)) as source:
+                content, reply = await self._worked(work, source.file, stat.path)
+        return msgspec.Raw(content), reply.format
 
     # ---- writing ----
 
@@ -345,12 +356,12 @@ class Contents(ContentsHandler):
         upload = await self._complete()
         if upload is not None and upload.size > SMALL:
             with contextlib.closing(await asyncio.to_thread(Upload, self.folder)) as result:
-                saving = await self.parts.notebook_worker.work("read_body", upload.file, result.file, path)
+                saving = (await self.parts.contents_worker.work("read_body", upload.file, result.file, path)).saving
                 assert saving is not None
                 await self._put(path, saving, result.file, there)
         else:
             body = await self._raw_body()
-            saving, data = await asyncio.to_thread(notebook_json.read_body, body, path)
+            saving, data = await asyncio.to_thread(contents_json.read_body, body, path)
             await self._put(path, saving, data, there)
         model = await self.model(path) if await self._there(path) is not None else _unfinished(path)
         if there is None:
@@ -487,14 +498,8 @@ class NotebooksRedirect(Handler):
     put = patch = post = delete = get
 
 
-def _as_text(raw: bytes, format: str | None, path: str) -> tuple[str, ContentsFormat]:
-    if format != "base64":
-        try:
-            return raw.decode(), "text"
-        except UnicodeDecodeError:
-            if format == "text":
-                raise BadRequest(f"“{path}” is not UTF-8 text.", reason="bad format", path=path) from None
-    return base64.encodebytes(raw).decode(), "base64"
+def _text_format(format: str | None) -> Literal["text", "base64"] | None:
+    return "text" if format == "text" else "base64" if format == "base64" else None
 
 
 def _unfinished(path: str) -> ContentsModel:
