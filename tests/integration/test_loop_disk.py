@@ -18,6 +18,16 @@ import base64, os
 from IPython.display import display
 display({"image/png": base64.b64encode(os.urandom(200_000)).decode()}, raw=True)
 """
+ASKING = f"""\
+import threading
+stop = threading.Event()
+def show():
+    while not stop.is_set():
+        {PICTURE.splitlines()[-1]}
+threading.Thread(target=show).start()
+for _ in range(4): input("more? ")
+stop.set()
+"""
 UPDATED = """\
 handle = display({"text/plain": "x"}, raw=True, display_id=True)
 handle.update({"image/png": base64.b64encode(os.urandom(200_000)).decode()}, raw=True)
@@ -29,6 +39,7 @@ async def test_the_loop_touches_no_file(make_server: MakeServer, open_document: 
     touched = tmp_path / "touched"
     server = make_server(environment={"DISK_WATCH": str(touched), "PYTHONPATH": os.pathsep.join([str(watch), *filter(None, sys.path)])})
     notebooks.write(server.root / "a.ipynb", PICTURE, UPDATED, PICTURE)
+    notebooks.write(server.root / "asking.ipynb", PICTURE, ASKING)
     await server.start()
     # A browser: the token in the address, a page and all that it loads, the pages of files, logins and tokens, and out again.
     with requests.Session() as browser:
@@ -49,6 +60,17 @@ async def test_the_loop_touches_no_file(make_server: MakeServer, open_document: 
     assert server.root.joinpath("a.ipynb").stat().st_size > 700_000
     await document.operate("restart")
     await document.run("cell-0")
+    await document.idle()
+    await document.operate("shutdown_kernel")
+    await document.close()
+
+    # Questions that are answered while another thread shows one picture after the other.
+    document = await open_document(server, "asking.ipynb")
+    await document.run()
+    for _ in range(4):
+        await document.until(lambda: bool(document.state.get("inputs")), "the question")
+        (asked,) = document.state.pop("inputs")
+        await document.operate("input", request=asked["request"], value="yes")
     await document.idle()
     await document.operate("shutdown_kernel")
     await document.close()

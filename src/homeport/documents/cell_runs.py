@@ -191,6 +191,12 @@ class CellRuns:
         while self._writing is not None:
             await asyncio.wait((self._writing,))
 
+    async def stored(self) -> None:
+        """Returns when no big output waits to become a file: :meth:`flush` writes the rest at once."""
+        if self._unstored > SMALL:
+            self.write()
+        await self.ready()
+
     @property
     def all_written(self) -> bool:
         """Whether the document has everything that has come."""
@@ -199,19 +205,20 @@ class CellRuns:
     def flush_soon(self) -> None:
         """A batch of messages has been read: write it, now or a little later."""
         if self._urgent or self.bulky:
-            self._write()
+            self.write()
         elif not self._touched:
             if self._position and self._committed and self._position[2] - self._committed[2] > _SKIPPED:
-                self._write()
+                self.write()
         elif self._timer is None:
             interval = _HEAVY if any(run.buffer.heavy for run in self._touched) else _OFTEN
             wait = self._last + interval - time.monotonic()
             if wait <= 0:
-                self._write()
+                self.write()
             else:
-                self._timer = asyncio.get_running_loop().call_later(wait, self._write)
+                self._timer = asyncio.get_running_loop().call_later(wait, self.write)
 
-    def _write(self) -> None:
+    def write(self) -> None:
+        """Write everything that has come: at once, or when what is big has become files; :meth:`ready` waits for that."""
         if self._unstored <= SMALL:
             self.flush()
         elif self._writing is None:
@@ -233,7 +240,7 @@ class CellRuns:
         self.flush()
 
     def flush_queue(self) -> None:
-        """Write at once what the queue changed of cells that have not begun; big outputs of others are not waited for."""
+        """Write everything, and at once what the queue changed of cells that have not begun: they wait for no big output of others."""
         if self._unstored <= SMALL and self._writing is None:
             self.flush()
             return
@@ -245,9 +252,10 @@ class CellRuns:
             for cell_id in stale:
                 self._write_state(cell_id)
         self._written()
+        self.write()
 
     def flush(self) -> None:
-        """Write everything that has come: one transaction, with the cursor behind it."""
+        """Write everything that has come, here and now: one transaction, with the cursor behind it. See :meth:`stored`."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -166,6 +166,7 @@ class Runner:
             await asyncio.gather(self._driver, return_exceptions=True)
         await self._sealer.close()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._runs.stored()
         self._runs.flush()
         await self._status.close()
         self._link.close()
@@ -227,15 +228,15 @@ class Runner:
 
     def run(self, runs: Sequence[tuple[str, str]], *, stop_on_error: bool = True) -> None:
         """Queue cells: pairs of run id and cell id. A run id that is known is ignored. Durable after ``room.committed()``."""
-        self._queue_changes(queue.Enqueue(runs, stop_on_error, time.time()))
+        self._handle(queue.Enqueue(runs, stop_on_error, time.time()))
 
     def cancel(self, run_id: str) -> None:
         """Take a run out of the queue; one that runs already goes on."""
-        self._queue_changes(queue.Cancel(run_id, time.time()))
+        self._handle(queue.Cancel(run_id, time.time()))
 
     def cancel_all(self) -> None:
         """Take everything that waits out of the queue."""
-        self._queue_changes(queue.Cancel(None, time.time()))
+        self._handle(queue.Cancel(None, time.time()))
 
     async def interrupt(self) -> None:
         """Interrupt what runs; when the cell fails of it, the queue stops. What waits for a kernel that starts is aborted.
@@ -345,7 +346,7 @@ class Runner:
             self._answering.discard(request_id)
         run.answered(asked, value)
         self._runs.touch(run)
-        self._runs.flush()
+        self._runs.write()
 
     @contextmanager
     def _hold(self) -> Generator[None]:
@@ -372,6 +373,7 @@ class Runner:
         finally:
             if target is not None:
                 self._ending.discard(target)
+        await self.written()
         await self._room.committed()
 
     # ---- the queue ------------------------------------------------------------------------------------------------------
@@ -380,13 +382,8 @@ class Runner:
         """Give the queue an event, and write what follows from it. Returns the runs that changed."""
         changed = self._do(event)
         if changed:
-            self._runs.flush()
-        return changed
-
-    def _queue_changes(self, event: queue.Enqueue | queue.Cancel) -> None:
-        """As :meth:`_handle`, of what has not begun."""
-        if self._do(event):
             self._runs.flush_queue()
+        return changed
 
     def _do(self, event: queue.Event) -> list[Run]:
         """Give the queue an event; what follows is written with the next flush."""
@@ -476,7 +473,7 @@ class Runner:
             await self._turn()  # the end of another generation comes first
             return
         await self._introduce(info)
-        await self._runs.ready()
+        await self._runs.stored()
         if self._held or self._queue.head is not head or self._reader.target != target:
             return
         msg_id = f"{self._session}_{head.run_id}"
@@ -489,7 +486,7 @@ class Runner:
 
     def _on_sealed(self, cell_id: str, key: str) -> None:
         self._runs.sealed(cell_id, key)
-        self._runs.flush()
+        self._runs.write()
 
     async def _turn(self) -> None:
         """Wait until a generation is over."""
@@ -601,7 +598,7 @@ class Runner:
         if state == "busy" and run.gap and not run.inputs:
             run.may_ask()
             self._runs.touch(run)
-            self._runs.flush()
+            self._runs.write()
         self._look_again(run)
 
     def _on_ended(self, target: Target, ended: Ended) -> None:
@@ -617,7 +614,7 @@ class Runner:
         self._do(queue.Lost(*target, result=result, now=time.time()))
         if target not in self._ending:
             self._do(queue.Abort(time.time(), target))
-        self._runs.flush()
+        self._runs.write()
         self._runs.forget_generation(target)
         turns, self._turns = self._turns, []
         for waiter in turns:
