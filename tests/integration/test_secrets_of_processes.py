@@ -81,7 +81,7 @@ async def test_no_process_shows_or_is_told_a_secret(make_server: MakeServer, cho
     started = processes.marked(os.environ[processes.VARIABLE])
     commands = " ".join(each.command for each in started)
     assert "supervisor" in commands
-    assert "contents_json" in commands
+    assert "notebook_json" in commands
     assert commands.count("ipykernel_launcher") == 2
     for each in started:
         told = Path(f"/proc/{each.pid}/environ").read_text(errors="replace")

@@ -30,7 +30,7 @@ class ContentsModel(msgspec.Struct):
     type: ContentsType
     size: int | None
     writable: bool
-    content: msgspec.Raw | str | None = None
+    content: msgspec.Raw | None = None
     format: ContentsFormat | None = None
     mimetype: str | None = None
     hash: str | None = None

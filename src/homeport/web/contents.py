@@ -1,7 +1,7 @@
 """``/api/contents``: files, folders and notebooks, as Jupyter has them.
 
 An open notebook wins over its file: what is read comes from the document, what is written is merged into it, and a rename or
-delete tells it. What is hidden is not served. Big bodies go through files and another process (``uploads.py``, ``contents_worker.py``).
+delete tells it. What is hidden is not served. Big bodies go through files and another process (``uploads.py``, ``notebook_worker.py``).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import re
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Sequence
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TypeVar
 from urllib.parse import quote
 
 import msgspec
@@ -22,15 +22,16 @@ from tornado.web import stream_request_body
 from homeport.auth.policies import Policy
 from homeport.core import paths
 from homeport.errors import BadRequest, Conflict, Forbidden, HomeportError, NotFound, StoreFailed, TooLarge
-from homeport.protocol.rest import CheckpointModel, ContentsFormat, ContentsModel, NewContents, RenameContents, timestamp
+from homeport.protocol.rest import CheckpointModel, ContentsModel, NewContents, RenameContents, timestamp
 from homeport.stores.base import Stat
 from homeport.stores.files import pieces_of
 from homeport.stores.welcome import NAME as WELCOME
 from homeport.stores.welcome import welcome_notebook
-from homeport.web import contents_json
+from homeport.web import notebook_json
 from homeport.web.base import COMPRESSED, Handler, read_json
-from homeport.web.contents_json import Reply, Saving
+from homeport.web.file_json import as_json
 from homeport.web.gate import Rules
+from homeport.web.notebook_json import Saving
 from homeport.web.parts import Parts
 from homeport.web.uploads import Upload
 
@@ -114,7 +115,7 @@ class ContentsHandler(Handler):
         stat = await self.parts.store.stat(path)
         if (stat.size or 0) <= SMALL:
             return await self.for_api([(await self.parts.store.read(path))[0]], path)
-        return (await self._worked("for_api", self.parts.store.absolute(path), path))[0]
+        return await self._big_for_api(self.parts.store.absolute(path), path)
 
     async def for_api(self, content: Sequence[bytes], path: str) -> bytes:
         """A notebook's JSON as the API gives it, from the pieces of its file.
@@ -123,15 +124,14 @@ class ContentsHandler(Handler):
             InvalidNotebook: it is no notebook.
         """
         if sum(map(len, content)) <= SMALL:
-            return await asyncio.to_thread(contents_json.for_api, b"".join(content), path)
+            return await asyncio.to_thread(notebook_json.for_api, b"".join(content), path)
         with contextlib.closing(await asyncio.to_thread(Upload, self.folder, content)) as source:
-            return (await self._worked("for_api", source.file, path))[0]
+            return await self._big_for_api(source.file, path)
 
-    async def _worked(self, work: str, file: Path, path: str) -> tuple[bytes, Reply]:
-        """What another process makes of a big file, and what it tells beside it."""
+    async def _big_for_api(self, file: Path, path: str) -> bytes:
         with contextlib.closing(await asyncio.to_thread(Upload, self.folder)) as answer:
-            reply = await self.parts.contents_worker.work(work, file, answer.file, path)
-            return await answer.read(), reply
+            await self.parts.notebook_worker.work("for_api", file, answer.file, path)
+            return await answer.read()
 
 
 @stream_request_body
@@ -228,20 +228,21 @@ class Contents(ContentsHandler):
             model.mimetype = "application/json"
         if self._flag("hash", default=False):
             model.hash, model.hash_algorithm = await self.parts.store.hash(path), "sha256"
-        if content:
-            await self._fill(model, stat, form)
-        if isinstance(model.content, msgspec.Raw) and len(memoryview(model.content)) > COMPRESSED:
-            await self._send_big(model, memoryview(model.content))
-        else:
-            await self.send_json(model)
+        pieces: Sequence[bytes] = await self._content(model, stat, form) if content else ()
+        if sum(map(len, pieces)) > COMPRESSED:
+            await self._send_big(model, pieces)
+            return
+        if pieces:
+            model.content = msgspec.Raw(b"".join(pieces))
+        await self.send_json(model)
 
-    async def _send_big(self, model: ContentsModel, content: memoryview) -> None:
+    async def _send_big(self, model: ContentsModel, content: Sequence[bytes]) -> None:
         """Send a model whose content is not to be copied into one JSON: that would hold up everybody."""
         mark = msgspec.json.encode(uuid.uuid4())
         model.content = msgspec.Raw(mark)
         before, _, after = msgspec.json.encode(model).partition(mark)
         self.set_header("Content-Type", "application/json")
-        await self.send_parts(before, content, after)
+        await self.send_parts(before, *content, after)
 
     def _flag(self, name: str, *, default: bool) -> bool:
         value = self.get_query_argument(name, "1" if default else "0")
@@ -255,31 +256,23 @@ class Contents(ContentsHandler):
         model.format = "json"
         return msgspec.json.encode(model)
 
-    async def _fill(self, model: ContentsModel, stat: Stat, format: str | None) -> None:
+    async def _content(self, model: ContentsModel, stat: Stat, format: str | None) -> Sequence[bytes]:
+        """The content of a file as JSON, in pieces; what it is stands in the model then."""
         if model.type == "notebook":
-            model.content, model.format = msgspec.Raw(await self.notebook(stat.path)), "json"
-            return
+            model.format = "json"
+            return [await self.notebook(stat.path)]
         if (stat.size or 0) > LARGEST_READ:
             message = f"“{stat.path}” is too big to be given as JSON; get it from files/{stat.path}."
             raise TooLarge(message, path=stat.path, limit=LARGEST_READ)
-        model.content, model.format = await self._text(stat, format)
+        # A notebook that is asked for as text is that of the open document too.
+        whole = await self.parts.documents.model(stat.path) if stat.type == "notebook" else None
+        if whole is None:
+            whole = [(await self.parts.store.read(stat.path))[0]]
+        wanted = "text" if format == "text" else "base64" if format == "base64" else None
+        pieces, model.format = await asyncio.to_thread(as_json, whole, wanted, stat.path)
         if model.mimetype is None:
             model.mimetype = "text/plain" if model.format == "text" else "application/octet-stream"
-
-    async def _text(self, stat: Stat, format: str | None) -> tuple[msgspec.Raw, ContentsFormat]:
-        """A file's content as a JSON string. A notebook that is asked for as text is that of the open document too."""
-        whole = await self.parts.documents.model(stat.path) if stat.type == "notebook" else None
-        if (stat.size or 0 if whole is None else sum(map(len, whole))) <= SMALL:
-            raw = b"".join(whole) if whole is not None else (await self.parts.store.read(stat.path))[0]
-            content, found = await asyncio.to_thread(contents_json.as_text, raw, _text_format(format), stat.path)
-            return msgspec.Raw(content), found
-        work = _text_format(format) or "text_or_base64"
-        if whole is None:
-            content, reply = await self._worked(work, self.parts.store.absolute(stat.path), stat.path)
-        else:
-            with contextlib.closing(await asyncio.to_thread(Upload, self.folder, whole)) as source:
-                content, reply = await self._worked(work, source.file, stat.path)
-        return msgspec.Raw(content), reply.format
+        return pieces
 
     # ---- writing ----
 
@@ -356,12 +349,12 @@ class Contents(ContentsHandler):
         upload = await self._complete()
         if upload is not None and upload.size > SMALL:
             with contextlib.closing(await asyncio.to_thread(Upload, self.folder)) as result:
-                saving = (await self.parts.contents_worker.work("read_body", upload.file, result.file, path)).saving
+                saving = await self.parts.notebook_worker.work("read_body", upload.file, result.file, path)
                 assert saving is not None
                 await self._put(path, saving, result.file, there)
         else:
             body = await self._raw_body()
-            saving, data = await asyncio.to_thread(contents_json.read_body, body, path)
+            saving, data = await asyncio.to_thread(notebook_json.read_body, body, path)
             await self._put(path, saving, data, there)
         model = await self.model(path) if await self._there(path) is not None else _unfinished(path)
         if there is None:
@@ -496,10 +489,6 @@ class NotebooksRedirect(Handler):
         self.redirect(f"{self.base_url}api/contents/{quote(path or '')}", status=308)
 
     put = patch = post = delete = get
-
-
-def _text_format(format: str | None) -> Literal["text", "base64"] | None:
-    return "text" if format == "text" else "base64" if format == "base64" else None
 
 
 def _unfinished(path: str) -> ContentsModel:

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from homeport.web.connections import Connections
-from homeport.web.contents_worker import ContentsWorker
 from homeport.web.event_streams import EventStreams
 from homeport.web.loop_watch import LoopWatch
+from homeport.web.notebook_worker import NotebookWorker
 from homeport.web.pieces import Pieces
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class Parts:
     connections: Connections = field(default_factory=Connections)
     event_streams: EventStreams = field(default_factory=EventStreams)
     started: float = field(default_factory=time.time)
-    contents_worker: ContentsWorker = field(default_factory=ContentsWorker)
+    notebook_worker: NotebookWorker = field(default_factory=NotebookWorker)
     pieces: Pieces = field(init=False)
 
     def __post_init__(self) -> None:

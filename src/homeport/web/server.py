@@ -196,7 +196,7 @@ class Server:
             async with asyncio.timeout(_PATIENCE):
                 await http.close_all_connections()
         self._parts.connections.abort_all()
-        await self._parts.contents_worker.close()
+        await self._parts.notebook_worker.close()
         self._parts.loop_watch.stop()
         if self._attention is not None:
             self._attention.stop()

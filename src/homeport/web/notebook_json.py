@@ -1,8 +1,8 @@
-"""Files and notebooks as the REST API gives them and as disks hold them: pure functions, and the process that runs them on big ones.
+"""Notebooks as the REST API gives them and as files hold them: pure functions, and the process that runs them on big ones.
 
 The API gives nbformat 4 with text joined, as jupyter_server does; a file has text as lists of lines, one space of indentation
-and sorted keys, as nbformat writes it. ``python -m homeport.web.contents_json`` is the process: it takes requests as lines of JSON
-on stdin, works from file to file, so that what is big is never read or made in the server's process, and leaves at the end of stdin.
+and sorted keys, as nbformat writes it. ``python -m homeport.web.notebook_json`` is the process: it takes requests as lines of JSON
+on stdin, works from file to file, so that a big notebook never passes through the server's memory, and leaves at the end of stdin.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ import json
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, cast
 
 import msgspec
 
 from homeport.documents.blobs import is_json, is_split
 from homeport.errors import BadRequest, HomeportError, InvalidNotebook
-from homeport.protocol.rest import ContentsFormat, ContentsType, SaveContents
+from homeport.protocol.rest import ContentsType, SaveContents
 
 _NEWEST = 4
 
@@ -170,54 +170,11 @@ def read_body(body: bytes, path: str) -> tuple[Saving, bytes]:
         raise BadRequest(f"The content is not what the format says: {error}") from None
 
 
-def as_text(raw: bytes, format: Literal["text", "base64"] | None, name: str) -> tuple[bytes, ContentsFormat]:
-    """A file's content as the API gives it: a JSON string, and what it is.
-
-    Args:
-        raw: the file.
-        format: what is wanted; None: text when it is UTF-8, else base64.
-        name: what to call it in errors.
-
-    Raises:
-        BadRequest: text is wanted, and it is none.
-    """
-    if format != "base64":
-        try:
-            return msgspec.json.encode(raw.decode()), "text"
-        except UnicodeDecodeError:
-            if format == "text":
-                raise BadRequest(f"“{name}” is not UTF-8 text.", reason="bad format", path=name) from None
-    return msgspec.json.encode(base64.encodebytes(raw).decode()), "base64"
+def _for_api(raw: bytes, name: str) -> tuple[Saving | None, bytes]:
+    return None, for_api(raw, name)
 
 
-class Made(NamedTuple):
-    """What work has made of a file: what the answer's file gets, and what is told beside it."""
-
-    content: bytes
-    saving: Saving | None = None
-    format: ContentsFormat = "json"
-
-
-def _read_body(raw: bytes, name: str) -> Made:
-    saving, content = read_body(raw, name)
-    return Made(content, saving)
-
-
-def _as_text(format: Literal["text", "base64"] | None) -> Callable[[bytes, str], Made]:
-    def work(raw: bytes, name: str) -> Made:
-        content, found = as_text(raw, format, name)
-        return Made(content, format=found)
-
-    return work
-
-
-WORK: Mapping[str, Callable[[bytes, str], Made]] = {
-    "for_api": lambda raw, name: Made(for_api(raw, name)),
-    "read_body": _read_body,
-    "text": _as_text("text"),
-    "base64": _as_text("base64"),
-    "text_or_base64": _as_text(None),
-}
+WORK: Mapping[str, Callable[[bytes, str], tuple[Saving | None, bytes]]] = {"for_api": _for_api, "read_body": read_body}
 """What the process can do, by name."""
 
 
@@ -235,21 +192,19 @@ class Reply(msgspec.Struct):
 
     code: str = ""
     message: str = ""
-    reason: str = ""
     saving: Saving | None = None
-    format: ContentsFormat = "json"
 
 
 def main() -> None:
     """The process."""
     for line in sys.stdin.buffer:
         request = msgspec.json.decode(line, type=Request)
+        reply = Reply()
         try:
-            made = WORK[request.work](Path(request.source).read_bytes(), request.name)
-            Path(request.target).write_bytes(made.content)
-            reply = Reply(saving=made.saving, format=made.format)
+            reply.saving, content = WORK[request.work](Path(request.source).read_bytes(), request.name)
+            Path(request.target).write_bytes(content)
         except HomeportError as error:
-            reply = Reply(error.code, error.message, str(error.data.get("reason", "")))
+            reply = Reply(error.code, error.message)
         except (OSError, MemoryError, RecursionError) as error:
             reply = Reply("error", f"“{request.name}” cannot be worked on: {type(error).__name__}.")
         sys.stdout.buffer.write(msgspec.json.encode(reply) + b"\n")

@@ -1,4 +1,4 @@
-"""Runs ``contents_json.py`` on what is big in a process of its own: threads share the interpreter's lock, and the loop would stall."""
+"""Runs ``notebook_json.py`` on big notebooks in a process of its own: threads share the interpreter's lock, and the loop would stall."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import msgspec
 
 from homeport.errors import BadRequest, HomeportError, InvalidNotebook
 from homeport.kernels.environment import without_secrets
-from homeport.web.contents_json import Reply, Request
+from homeport.web.notebook_json import Reply, Request, Saving
 
 KEPT = 60.0
 """Seconds for which the process is kept after its last work."""
@@ -21,7 +21,7 @@ KEPT = 60.0
 _ERRORS = {error.code: error for error in (InvalidNotebook, BadRequest)}
 
 
-class ContentsWorker:
+class NotebookWorker:
     """The process; started when first needed, one piece of work at a time. It leaves when the server is gone, however that went."""
 
     def __init__(self) -> None:
@@ -29,8 +29,8 @@ class ContentsWorker:
         self._process: Process | None = None
         self._leave: asyncio.TimerHandle | None = None
 
-    async def work(self, work: str, source: Path, target: Path, name: str) -> Reply:
-        """Do ``work`` (a key of ``contents_json.WORK``) from file to file. Returns what is told beside the answer's file.
+    async def work(self, work: str, source: Path, target: Path, name: str) -> Saving | None:
+        """Do ``work`` (a key of ``notebook_json.WORK``) from file to file.
 
         Raises:
             InvalidNotebook, BadRequest: as that function does.
@@ -39,8 +39,8 @@ class ContentsWorker:
         async with self._lock:
             reply = await self._ask(Request(work, str(source), str(target), name))
         if reply.code:
-            raise _ERRORS.get(reply.code, HomeportError)(reply.message, path=name, **({"reason": reply.reason} if reply.reason else {}))
-        return reply
+            raise _ERRORS.get(reply.code, HomeportError)(reply.message, path=name)
+        return reply.saving
 
     async def close(self) -> None:
         """End the process."""
@@ -71,7 +71,7 @@ class ContentsWorker:
             self._leave.cancel()
             self._leave = None
         if self._process is None or self._process.returncode is not None:
-            command = (sys.executable, "-P", "-m", "homeport.web.contents_json")
+            command = (sys.executable, "-P", "-m", "homeport.web.notebook_json")
             self._process = await asyncio.create_subprocess_exec(
                 *command, stdin=PIPE, stdout=PIPE, env=without_secrets(os.environ), start_new_session=True
             )
