@@ -54,6 +54,7 @@ async def _run(benchmark: Benchmark, subjects: list[Subject], rounds: int, conte
             except Exception as error:  # noqa: BLE001  # one that fails is told in the table; the others are measured all the same
                 result.errors.append(f"{benchmark.name}, {subject.name}: {error}")
             result.busy.append(watch.read())
+    context.let_go()
     return result
 
 

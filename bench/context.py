@@ -8,10 +8,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import TypeVar, cast
 
 from bench import notebooks
 from bench.servers import KERNEL, RunningServer
 from bench.subjects import Subject
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -47,13 +50,27 @@ class Context:
         self._peer_python = peer_python
         self._stack = ExitStack()
         self._servers: dict[str, RunningServer] = {}
+        self._kept: dict[str, object] = {}
+        self._kept_stack = ExitStack()
 
     def __enter__(self) -> Context:
         self._files = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="hpb-files-")))
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.let_go()
         self._stack.close()
+
+    def kept(self, name: str, make: Callable[[ExitStack], T]) -> T:
+        """What ``make`` made under that name, once; what it enters on the stack is left at the end of the benchmark."""
+        if name not in self._kept:
+            self._kept[name] = make(self._kept_stack)
+        return cast("T", self._kept[name])
+
+    def let_go(self) -> None:
+        """The end of a benchmark."""
+        self._kept.clear()
+        self._kept_stack.close()
 
     def fresh_server(self, subject: Subject) -> RunningServer:
         """A server that nobody has used; to be entered, and left, by the caller."""

@@ -6,7 +6,8 @@ Other kernels use random ids; then nothing can be said.
 A single missing number is no evidence: IPython takes a number for an ``execute_result`` that it then does not send when the
 object has shown itself (``_ipython_display_``), and threads overtake each other. Two or more in a row, missing for a while, are.
 Right after an adoption even one counts: there the first number on iopub tells how much was said while nobody listened. The first
-on another channel does not: a reply overtakes what was published before it, so what is missing then may still be on its way.
+on another channel does not: a reply overtakes what was published before it, so what is missing then may still be on its way. When
+the one who listened dies in that moment, it is on its way to nobody.
 """
 
 from __future__ import annotations
@@ -37,6 +38,10 @@ class Seen(msgspec.Struct, frozen=True):
     in_order: bool
 
 
+class Told(msgspec.Struct, frozen=True):
+    """What is missing until now has been said to be lost."""
+
+
 class Tick(msgspec.Struct, frozen=True):
     """Time passes."""
 
@@ -59,6 +64,7 @@ class MessageCounter:
     def __init__(self) -> None:
         self._prefix: str | None = None
         self._highest = -1
+        self._ordered = -1
         self._awaited: dict[int, float] = {}
         self._adopted = False
 
@@ -82,14 +88,20 @@ class MessageCounter:
         return self._adopted
 
     def adopt(self) -> None:
-        """What was seen until now was seen by a process that died; from here on others may have been missed."""
-        self._adopted = self.counts
-        self._awaited.clear()
+        """What was seen until now was seen by a process that died; from here on others may have been missed.
 
-    def handle(self, event: Seen | Tick | Judge) -> list[Missed]:
+        What was numbered before a message in order, and never came, never was: only what replies had overtaken was still to come.
+        """
+        self._adopted = self.counts
+        self._give_up([each for each in self._awaited if each < self._ordered])
+
+    def handle(self, event: Seen | Told | Tick | Judge) -> list[Missed]:
         """Take one event; return what is now known to be lost."""
         if isinstance(event, Tick):
             return self._overdue(event.now)
+        if isinstance(event, Told):
+            self._awaited.clear()
+            return []
         if isinstance(event, Judge):
             return self._judge(self._highest) if self._adopted else []
         if self._prefix is None and event.msg_ids:
@@ -110,8 +122,10 @@ class MessageCounter:
                 self._awaited.pop(number, None)
             else:
                 missed += self._jumped(number, event.now)
-            if self._adopted and event.in_order:
-                missed += self._judge(number)
+            if event.in_order:
+                self._ordered = number
+                if self._adopted:
+                    missed += self._judge(number)
         return missed
 
     def _jumped(self, number: int, now: float) -> list[Missed]:

@@ -22,7 +22,7 @@ import zmq
 
 from homeport.core import journal as journals
 from homeport.core import requests as runs
-from homeport.core.counter import GRACE, Judge, MessageCounter, Missed, Seen, Tick
+from homeport.core.counter import GRACE, Judge, MessageCounter, Missed, Seen, Tick, Told
 from homeport.core.journal import KEPT, OUTPUTS, STREAMS, Append, Lane, Limits, Lost, Piece
 from homeport.core.requests import Finished, MakeIdle, MakeReply, Remember, Reply, Requests, Settle, StateIs, Status, Submit
 from homeport.errors import KernelGone
@@ -185,12 +185,18 @@ class Generation:
             # Further back when all of that is gone, or never came.
             since, back = max(0, since - back), 4 * back
             for item in self._items(since, streams=True):
-                if isinstance(item, Entry) and item.header.session != SUPERVISOR_SESSION:
-                    self._counter.handle(Seen([item.header.msg_id], time.monotonic(), in_order=False))
+                self._recall(item)
         self._counter.adopt()
         if not self._counter.counts and self._requests.open:
             self.lost = True
             self._keep(Lost(1, UNCOUNTED))
+
+    def _recall(self, item: Entry | Truncated | Ended) -> None:
+        """Count what an earlier supervisor had counted."""
+        if isinstance(item, Entry) and item.header.session != SUPERVISOR_SESSION:
+            self._counter.handle(Seen([item.header.msg_id], time.monotonic(), _in_order(item)))
+        elif isinstance(item, Truncated) and item.reason not in (UNANSWERED, UNCOUNTED):
+            self._counter.handle(Told())
 
     def _unanswered(self) -> bool:
         """Whether nothing shows that the last answer to an ``input_request`` reached the kernel: no execution has said anything since."""
@@ -355,6 +361,7 @@ class Generation:
             self.lost = True
             self._keep(Lost(each.count, "the kernel sent it when nobody could listen"))
             self._changed()
+            self._wake()
 
     def _append(self, batch: list[Received]) -> None:
         seq = self._journal.last
@@ -439,7 +446,7 @@ def _is_for(item: bytes, session: str | None) -> bool:
     return not isinstance(entry, Entry) or entry.channel == "iopub" or (session is not None and entry.parent.session == session)
 
 
-def _in_order(message: Received) -> bool:
+def _in_order(message: Received | Entry) -> bool:
     """Whether what the kernel had numbered before it has been sent before it: it was published, and not by way of a greeting, which
     overtakes what waits to be published."""
     return message.channel == "iopub" and message.header.msg_type != "iopub_welcome"
