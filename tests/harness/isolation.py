@@ -108,7 +108,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
         # Now: what ends the test's processes tidies up, too.
         kept = KEPT / f"{re.sub(r'[^A-Za-z0-9_.-]+', '_', item.name)}-{os.getpid()}"
         shutil.rmtree(kept, ignore_errors=True)
-        with contextlib.suppress(shutil.Error):
+        with contextlib.suppress(OSError):
             shutil.copytree(home, kept, symlinks=True, ignore=_not_to_be_kept)
         report.sections.append(("home folder", f"kept in {kept}"))
     return report

@@ -18,13 +18,17 @@ import base64, os
 from IPython.display import display
 display({"image/png": base64.b64encode(os.urandom(200_000)).decode()}, raw=True)
 """
-ASKING = f"""\
-import threading
+SHOWING = f"""\
+import base64, os, threading
+from IPython.display import display
 stop = threading.Event()
 def show():
     while not stop.is_set():
         {PICTURE.splitlines()[-1]}
-threading.Thread(target=show).start()
+threading.Thread(target=show, daemon=True).start()
+"""
+ASKING = f"""\
+{SHOWING}
 for _ in range(4): input("more? ")
 stop.set()
 """
@@ -39,7 +43,7 @@ async def test_the_loop_touches_no_file(make_server: MakeServer, open_document: 
     touched = tmp_path / "touched"
     server = make_server(environment={"DISK_WATCH": str(touched), "PYTHONPATH": os.pathsep.join([str(watch), *filter(None, sys.path)])})
     notebooks.write(server.root / "a.ipynb", PICTURE, UPDATED, PICTURE)
-    notebooks.write(server.root / "asking.ipynb", PICTURE, ASKING)
+    notebooks.write(server.root / "asking.ipynb", PICTURE, ASKING, SHOWING)
     await server.start()
     # A browser: the token in the address, a page and all that it loads, the pages of files, logins and tokens, and out again.
     with requests.Session() as browser:
@@ -72,7 +76,12 @@ async def test_the_loop_touches_no_file(make_server: MakeServer, open_document: 
         (asked,) = document.state.pop("inputs")
         await document.operate("input", request=asked["request"], value="yes")
     await document.idle()
-    await document.operate("shutdown_kernel")
+    # The kernel is restarted, shut down, and the notebook closed while such a thread outlives its cell.
+    for end in ("restart", "shutdown_kernel", ""):
+        await document.run("cell-2")
+        await document.idle()
+        if end:
+            await document.operate(end)
     await document.close()
 
     # A client: files, sessions and kernels, tokens.

@@ -63,8 +63,8 @@ class MessageCounter:
 
     def __init__(self) -> None:
         self._prefix: str | None = None
-        self._highest = -1
-        self._ordered = -1
+        self._highest: int = -1
+        self._ordered: int = -1
         self._awaited: dict[int, float] = {}
         self._adopted = False
 

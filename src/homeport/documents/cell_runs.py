@@ -118,11 +118,15 @@ class CellRuns:
         self._displays.setdefault(display, set()).add(run.cell_id)
 
     def sealed(self, cell_id: str, key: str) -> None:
-        """The stored text of one of the cell's streams is in the blob store now."""
+        """The stored text of one of the cell's streams is in the blob store now: the run's row says so at once."""
         run = self._by_cell.get(cell_id)
-        if run is not None:
-            run.buffer.seal(key)
-            self._touched[run] = None
+        if run is None:
+            return
+        run.buffer.seal(key)
+        if run in self._touched:
+            self.write()
+        else:
+            self._room.record(runs=[run.row])
 
     def forget(self, cell_id: str) -> None:
         """The cell's last run gets no messages any more."""
@@ -172,7 +176,7 @@ class CellRuns:
         self._urgent = self._urgent or urgent
 
     def begin_at(self, kernel_id: str, generation: int, seq: int) -> None:
-        """From here on that journal is read, behind ``seq``; what came from another one is written first."""
+        """From here on that journal is read, behind ``seq``; what came from another one is written first (not while :attr:`storing`)."""
         self.flush()
         self._position = self._committed = (kernel_id, generation, seq)
 
@@ -192,10 +196,15 @@ class CellRuns:
             await asyncio.wait((self._writing,))
 
     async def stored(self) -> None:
-        """Returns when no big output waits to become a file: :meth:`flush` writes the rest at once."""
+        """Returns when the big outputs that have come until now are files: :meth:`flush` writes the rest at once."""
         if self._unstored > SMALL:
             self.write()
         await self.ready()
+
+    @property
+    def storing(self) -> bool:
+        """Whether big outputs wait to become files, or become that just now."""
+        return self._unstored > SMALL or self._writing is not None
 
     @property
     def all_written(self) -> bool:
@@ -241,7 +250,7 @@ class CellRuns:
 
     def flush_queue(self) -> None:
         """Write everything, and at once what the queue changed of cells that have not begun: they wait for no big output of others."""
-        if self._unstored <= SMALL and self._writing is None:
+        if not self.storing:
             self.flush()
             return
         running = {run.cell_id for run in self._touched}

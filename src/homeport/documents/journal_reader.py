@@ -92,8 +92,8 @@ class JournalReader:
         generation, seq = self._cursors.get(target[0], (0, 0))
         self._seq = seq if generation == target[1] else 0
         self._cursors[target[0]] = (target[1], self._seq)
-        self._runs.begin_at(*target, self._seq)
         self.target = target
+        self._runs.begin_at(*target, self._seq)
         after = self.comms.begin(target, self._seq)
         self._task = asyncio.create_task(self._read(target, after), name=f"journal of {target[0]}")
 
@@ -124,8 +124,8 @@ class JournalReader:
                     if self._runs.bulky:
                         self.comms.settle()
                         self._runs.flush_soon()
-                        await self._runs.ready()
                         await asyncio.sleep(0)
+                        await self._runs.ready()
                 self.last_read = time.monotonic()
                 self.comms.settle()
                 self._runs.flush_soon()

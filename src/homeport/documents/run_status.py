@@ -57,6 +57,7 @@ class RunStatus:
 
     async def _show_made_up(self) -> None:
         """A question that the kernel is only believed to ask has a name of ours: the next server must know it before a page does."""
+        await self._runs.ready()
         await self._room.committed()
         self._show_questions()
 

@@ -115,7 +115,7 @@ class Runner:
             ended=self._on_ended,
         )
         self._status = RunStatus(room, self._queue, self._runs)
-        self._sealer = Sealer(room, blobs, (row.cell_id for row in history.runs), self._on_sealed)
+        self._sealer = Sealer(room, blobs, (row.cell_id for row in history.runs), self._runs.sealed)
         # Cells whose runs are over; what they said last may not be in the document yet.
         self._over_cells: list[str] = []
         self._over: set[Target] = set()
@@ -411,6 +411,9 @@ class Runner:
                 self._sealer.add(cell_id)
             self._sealer.go_on()
         self._status.show()
+        if self._reader.target is None:
+            # It may have waited for this.
+            self._follow()
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
         task = asyncio.create_task(work, name=name)
@@ -457,6 +460,9 @@ class Runner:
             return
         code = _source(cell)
         if cell.get("cell_type") != "code" or not code.strip():
+            await self._runs.stored()
+            if self._held or self._queue.head is not head:
+                return
             if cell.get("cell_type") == "code":
                 self._runs.forget(head.cell_id)
                 with self._room.transaction("run"):
@@ -468,6 +474,7 @@ class Runner:
         if target in self._over:
             await self._link.change()
             return
+        await self._runs.stored()
         self._follow()
         if target != self._reader.target:
             await self._turn()  # the end of another generation comes first
@@ -483,10 +490,6 @@ class Runner:
         run = self._runs.begin(running, code)
         self._runs.flush()
         await self._send(run)
-
-    def _on_sealed(self, cell_id: str, key: str) -> None:
-        self._runs.sealed(cell_id, key)
-        self._runs.write()
 
     async def _turn(self) -> None:
         """Wait until a generation is over."""
@@ -552,8 +555,8 @@ class Runner:
         self._wake.set()
 
     def _follow(self) -> None:
-        """Read the journal that matters now: that of the running run, else that of the kernel."""
-        if self._closed:
+        """Read the journal that matters now: that of the running run, else that of the kernel. What came from another is written first."""
+        if self._closed or self._runs.storing:
             return
         running, info, reading = self._queue.running, self._link.info, self._reader.target
         if running is not None:
