@@ -202,6 +202,9 @@ def test_after_an_adoption_it_may_be_judged_without_a_message() -> None:
     seen(counter, 1)
     assert counter.handle(Judge()) == []
     counter.adopt()
+    counter.handle(Seen(["session_13_1"], 0, in_order=True))
+    assert counter.handle(Judge()) == []
+    assert counter.adopted, "a child has printed, the kernel has said nothing"
     seen(counter, 12, in_order=False)
     assert counter.handle(Judge()) == [Missed(10)]
     assert not counter.adopted

@@ -49,7 +49,7 @@ class Tick(msgspec.Struct, frozen=True):
 
 
 class Judge(msgspec.Struct, frozen=True):
-    """After an adoption: nothing comes any more that was numbered before what has come."""
+    """After an adoption: nothing comes any more that was numbered before what has come. Of what has not come it says nothing."""
 
 
 class Missed(msgspec.Struct, frozen=True):
@@ -64,6 +64,7 @@ class MessageCounter:
     def __init__(self) -> None:
         self._prefix: str | None = None
         self._highest: int = -1
+        self._highest_before: int = -1
         self._ordered: int = -1
         self._awaited: dict[int, float] = {}
         self._adopted = False
@@ -93,6 +94,7 @@ class MessageCounter:
         What was numbered before a message in order, and never came, never was: only what replies had overtaken was still to come.
         """
         self._adopted = self.counts
+        self._highest_before = self._highest
         self._give_up([each for each in self._awaited if each < self._ordered])
 
     def handle(self, event: Seen | Told | Tick | Judge) -> list[Missed]:
@@ -103,7 +105,7 @@ class MessageCounter:
             self._awaited.clear()
             return []
         if isinstance(event, Judge):
-            return self._judge(self._highest) if self._adopted else []
+            return self._judge(self._highest) if self._adopted and self._highest > self._highest_before else []
         if self._prefix is None and event.msg_ids:
             match = _NUMBERED.fullmatch(event.msg_ids[0])
             self._prefix = match[1] if match else ""
