@@ -15,7 +15,7 @@ ROOT_OPTION := $(if $(filter 0,$(shell id -u)),--allow-root)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check deep systems faults bench format docs clean
+.PHONY: help run test check deep systems faults bench format docs renew clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(HERE)Makefile
@@ -51,6 +51,11 @@ format: $(VENV)/.tested ## put the sources into their common form
 docs: $(VENV)/.tested ## write docs/reference from the tables in the code
 	@cd $(HERE) && $(BIN)/python tools/reference.py
 
+renew: $(VENV)/.tested ## take the newest of everything that the tests run with, and write down which that is (run the tests afterwards)
+	@cd $(HERE) && $(BIN)/python -m pip install --quiet --upgrade --upgrade-strategy eager --group dev --editable .
+	@cd $(HERE) && { sed -n '/^#/p' tools/tested-with.txt; $(BIN)/python -m pip freeze --exclude-editable; } > tools/.tested-with && mv tools/.tested-with tools/tested-with.txt
+	@touch $(VENV)/.tested
+
 clean: ## remove everything that was built or installed here
 	rm -rf $(VENV) $(HERE)ui/node_modules $(HERE)src/homeport/static $(HERE)test-results $(HERE)dist
 
@@ -64,8 +69,8 @@ $(VENV)/.installed: $(HERE)pyproject.toml $(HERE)hatch_build.py $(HERE)tools/ui.
 	@touch $@
 
 # --group came with pip 25.1; Debian 12 brings 23.
-$(VENV)/.tested: $(VENV)/.installed
+$(VENV)/.tested: $(VENV)/.installed $(HERE)tools/tested-with.txt
 	@echo "Installing what the tests need into $(VENV)" >&2
 	@$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
-	@cd $(HERE) && $(BIN)/python -m pip install --quiet --group dev
+	@cd $(HERE) && $(BIN)/python -m pip install --quiet --group dev --constraint tools/tested-with.txt --editable .
 	@touch $@
