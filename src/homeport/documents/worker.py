@@ -1,17 +1,10 @@
-"""The server's side of the worker process that reads big notebooks (``worker_main.py``).
-
-The process is started when first needed and kept a while: starting Python costs more than most notebooks. Threads would
-not do: they share the interpreter's lock, and 30 MB of JSON hold it for 50 ms at a time.
-"""
+"""The server's side of the process that reads big notebooks (``worker_main.py``)."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
-import os
-import sys
-from asyncio.subprocess import DEVNULL, PIPE, Process
+from asyncio.subprocess import Process
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,11 +15,9 @@ from homeport.documents.codec import Notebook, OldFormat, decode
 from homeport.documents.ids import new_cell_id
 from homeport.documents.schema import Cell
 from homeport.documents.worker_main import Answer, Begin, Cells, End, Failed, Task, pack, unread
+from homeport.documents.worker_process import WorkerProcess
 from homeport.errors import HomeportError, InvalidNotebook, StoreFailed, TooLarge
-from homeport.kernels.environment import without_secrets
 
-_KEPT = 60.0
-"""Seconds that an idle worker process stays."""
 _STEP = 256 * 1024
 """Bytes that are given to the process at a time."""
 _decoder = msgspec.msgpack.Decoder(Answer)
@@ -41,19 +32,11 @@ class Worker:
 
     def __init__(self, blobs: Blobs) -> None:
         self._blobs = blobs
-        self._process: Process | None = None
-        self._turn = asyncio.Lock()
-        self._leave: asyncio.TimerHandle | None = None
+        self._process = WorkerProcess("homeport.documents.worker_main")
 
     async def close(self) -> None:
         """End the process."""
-        if self._leave is not None:
-            self._leave.cancel()
-        process, self._process = self._process, None
-        if process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-            await process.wait()
+        await self._process.close()
 
     async def read(self, content: Sequence[bytes], name: str) -> Notebook:
         """Read a notebook from the pieces of its file.
@@ -88,51 +71,23 @@ class Worker:
         return Task(name, str(blobs.folder), blobs.base_url, blobs.limits, file, size)
 
     async def _ask(self, task: Task, data: Sequence[bytes] = ()) -> tuple[Notebook, str]:
-        async with self._turn:
-            process = await self._running()
-            try:
-                return await _exchange(process, task, data)
-            except (asyncio.IncompleteReadError, BrokenPipeError, ConnectionError) as error:
-                self._process = None
-                await process.wait()
-                raise StoreFailed(
-                    f"“{task.name}” could not be read: the process that reads big notebooks ended ({process.returncode}); "
-                    "the machine may be short of memory.",
-                    path=task.name,
-                ) from error
-            except asyncio.CancelledError:
-                # What it answers now belongs to nobody.
-                self._process = None
-                process.kill()
-                raise
-            finally:
-                self._rest()
-
-    async def _running(self) -> Process:
-        if self._leave is not None:
-            self._leave.cancel()
-            self._leave = None
-        if self._process is None or self._process.returncode is not None:
-            # -P: the current folder holds notebooks and whatever else; none of it is to be imported. A session of its own:
-            # Ctrl-C on the terminal is the server's to answer.
-            command = (sys.executable, "-P", "-m", "homeport.documents.worker_main")
-            self._process = await asyncio.create_subprocess_exec(
-                *command, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, env=without_secrets(os.environ), start_new_session=True
-            )
-        return self._process
-
-    def _rest(self) -> None:
-        process = self._process
-        if process is not None and process.stdin is not None:
-            self._leave = asyncio.get_running_loop().call_later(_KEPT, self._dismiss)
-
-    def _dismiss(self) -> None:
-        process, self._process = self._process, None
-        if process is not None and process.stdin is not None:
-            process.stdin.close()
+        process: Process | None = None
+        try:
+            async with self._process.turn() as process:
+                found = await _exchange(process, task, data)
+        except (asyncio.IncompleteReadError, BrokenPipeError, ConnectionError) as error:
+            status = await process.wait() if process is not None else None
+            raise StoreFailed(
+                f"“{task.name}” could not be read: the process that reads big notebooks ended ({status}); "
+                "the machine may be short of memory.",
+                path=task.name,
+            ) from error
+        if isinstance(found, Failed):
+            raise _error(found)
+        return found
 
 
-async def _exchange(process: Process, task: Task, data: Sequence[bytes]) -> tuple[Notebook, str]:
+async def _exchange(process: Process, task: Task, data: Sequence[bytes]) -> tuple[Notebook, str] | Failed:
     assert process.stdin is not None
     assert process.stdout is not None
     process.stdin.write(pack(task))
@@ -147,7 +102,7 @@ async def _exchange(process: Process, task: Task, data: Sequence[bytes]) -> tupl
         head = await process.stdout.readexactly(4)
         answer = _decoder.decode(await process.stdout.readexactly(int.from_bytes(head, "big")))
         if isinstance(answer, Failed):
-            raise _error(answer)
+            return answer
         if isinstance(answer, Begin):
             begin = answer
         elif isinstance(answer, Cells):
