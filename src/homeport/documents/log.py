@@ -13,11 +13,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import queue
 import sqlite3
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
@@ -25,27 +23,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from homeport.core.backoff import Backoff
-from homeport.documents.tables import (
-    DOCUMENT_COLUMNS,
-    RUN_COLUMNS,
-    Chunk,
-    Commit,
-    CursorRow,
-    DocumentRow,
-    Drop,
-    History,
-    RunRow,
-    Saved,
-    comm_rows,
-    document_row,
-    error_name,
-    error_reason,
-    forget,
-    give_back,
-    prepare,
-    run_row,
-    write,
-)
+from homeport.documents import tables
+from homeport.documents.tables import Chunk, Commit, CursorRow, DocumentRow, Drop, History, RunRow, Saved
 from homeport.errors import StoreFailed
 
 __all__ = [
@@ -131,7 +110,7 @@ class Log:
             self._thread = None
             raise StoreFailed(
                 f"The state database {self._file.name} cannot be opened: {error}.",
-                errno=error_name(error),
+                errno=tables.error_name(error),
             ) from error
 
     async def close(self) -> None:
@@ -260,7 +239,7 @@ class Log:
             assert self._loop is not None
             self._retry = self._loop.call_later(self._backoff.next(0.5), self._again)
             if self.failure is None:
-                self.failure = error_reason(error)
+                self.failure = tables.error_reason(error)
                 self._announce(self.failure)
             self._tell_failure()
         waiting, self._waiting = self._waiting, []
@@ -286,16 +265,7 @@ class Log:
         Raises:
             StoreFailed: the database cannot be written.
         """
-
-        def job(db: sqlite3.Connection) -> DocumentRow:
-            query = f"SELECT {DOCUMENT_COLUMNS} FROM documents WHERE path = ?"
-            with db:
-                db.execute("INSERT OR IGNORE INTO documents (id, path, epoch, clean) VALUES (?, ?, ?, 1)", (new_id, path, epoch))
-                row = document_row(db.execute(query, (path,)).fetchone())
-                db.execute("UPDATE documents SET used = ?, clean = 0 WHERE id = ?", (time.time(), row.id))
-            return row
-
-        return await self.call(job)
+        return await self.call(lambda db: tables.open_document(db, path, new_id, epoch))
 
     async def renew(self, document: str, epoch: str) -> DocumentRow:
         """``document`` begins a new history, which is called ``epoch``: pages that hold the old one are not to unite the two.
@@ -303,63 +273,25 @@ class Log:
         Raises:
             StoreFailed: the database cannot be written.
         """
-
-        def job(db: sqlite3.Connection) -> DocumentRow:
-            with db:
-                db.execute("UPDATE documents SET epoch = ? WHERE id = ?", (epoch, document))
-            return document_row(db.execute(f"SELECT {DOCUMENT_COLUMNS} FROM documents WHERE id = ?", (document,)).fetchone())
-
-        return await self.call(job)
+        return await self.call(lambda db: tables.renew_document(db, document, epoch))
 
     async def find(self, path: str) -> DocumentRow | None:
         """The document of the file at ``path``, when there is one."""
-
-        def job(db: sqlite3.Connection) -> DocumentRow | None:
-            row = db.execute(f"SELECT {DOCUMENT_COLUMNS} FROM documents WHERE path = ?", (path,)).fetchone()
-            return None if row is None else document_row(row)
-
-        return await self.call(job)
+        return await self.call(lambda db: tables.find_document(db, path))
 
     async def closed(self, document: str, keys: Iterable[str]) -> None:
         """``document`` is closed, and its file holds all of it. ``keys``: the streams that it still shows; others go."""
         kept = set(keys)
 
         def job(db: sqlite3.Connection) -> None:
-            with db:
-                db.execute("UPDATE documents SET clean = 1, used = ? WHERE id = ?", (time.time(), document))
-                found = {row[0] for row in db.execute("SELECT DISTINCT key FROM chunks WHERE document = ?", (document,))}
-                db.executemany("DELETE FROM chunks WHERE document = ? AND key = ?", [(document, key) for key in found - kept])
-            give_back(db, _TIDY)
+            tables.close_document(db, document, kept)
+            tables.give_back(db, _TIDY)
 
         await self.call(job)
 
     async def history(self, document: str) -> History:
         """Everything committed of ``document`` so far."""
-
-        def job(db: sqlite3.Connection) -> History:
-            updates = [
-                row[0]
-                for row in db.execute(
-                    "SELECT data FROM updates WHERE document = ? ORDER BY seq",
-                    (document,),
-                )
-            ]
-            cursors = [
-                CursorRow(*row)
-                for row in db.execute(
-                    "SELECT kernel, generation, seq FROM cursors WHERE document = ?",
-                    (document,),
-                )
-            ]
-            query = f"SELECT {RUN_COLUMNS} FROM runs WHERE document = ? ORDER BY ordinal"
-            return History(
-                updates,
-                cursors,
-                [run_row(row) for row in db.execute(query, (document,))],
-                comm_rows(db, document),
-            )
-
-        return await self.call(job)
+        return await self.call(lambda db: tables.history(db, document))
 
     def stream(self, key: str) -> asyncio.Future[list[bytes]]:
         """The pieces kept of the stream ``key``, UTF-8, as of this call: nothing that is appended later is in it."""
@@ -369,7 +301,7 @@ class Log:
 
         def query(db: sqlite3.Connection) -> None:
             rows.clear()
-            rows.update(db.execute("SELECT seq, data FROM chunks WHERE key = ?", (key,)))
+            rows.update(tables.stream(db, key))
 
         def give() -> None:
             if not future.done():
@@ -407,52 +339,22 @@ class Log:
 
     async def unfinished(self) -> list[str]:
         """Paths of the documents that have runs queued or submitted."""
-        query = "SELECT DISTINCT path FROM documents JOIN runs ON runs.document = documents.id WHERE runs.state != 'finished'"
-        return await self.call(lambda db: [row[0] for row in db.execute(query)])
+        return await self.call(tables.unfinished)
 
     async def moved(self, old: str, new: str) -> None:
         """The file or folder at ``old`` is at ``new`` now; a document that the log still had at ``new`` is forgotten."""
-
-        def job(db: sqlite3.Connection) -> None:
-            with db:
-                rows = db.execute(
-                    "SELECT id, path FROM documents WHERE path = ? OR substr(path, 1, ?) = ?",
-                    (old, len(old) + 1, old + os.sep),
-                )
-                for identity, path in rows.fetchall():
-                    target = new + path[len(old) :]
-                    for (stale,) in db.execute(
-                        "SELECT id FROM documents WHERE path = ? AND id != ?",
-                        (target, identity),
-                    ).fetchall():
-                        forget(db, stale)
-                    db.execute("UPDATE documents SET path = ? WHERE id = ?", (target, identity))
-
-        await self.call(job)
+        await self.call(lambda db: tables.move(db, old, new))
 
     async def forget(self, document: str) -> None:
         """Remove all that is known of ``document``."""
-
-        def job(db: sqlite3.Connection) -> None:
-            with db:
-                forget(db, document)
-
-        await self.call(job)
+        await self.call(lambda db: tables.forget(db, document))
 
     async def prune(self, *, finished_before: float, unused_since: float) -> None:
         """Forget runs that finished before, and clean documents not used since, those times (seconds since the epoch)."""
 
         def job(db: sqlite3.Connection) -> None:
-            with db:
-                db.execute("DELETE FROM runs WHERE state = 'finished' AND finished < ?", (finished_before,))
-                unused = db.execute(
-                    "SELECT id FROM documents WHERE clean = 1 AND used < ? AND NOT EXISTS "
-                    "(SELECT 1 FROM runs WHERE runs.document = documents.id AND runs.state != 'finished')",
-                    (unused_since,),
-                )
-                for (document,) in unused.fetchall():
-                    forget(db, document)
-            give_back(db, _TIDY)
+            tables.prune(db, finished_before=finished_before, unused_since=unused_since)
+            tables.give_back(db, _TIDY)
 
         await self.call(job)
 
@@ -483,7 +385,7 @@ class Log:
         try:
             return await future
         except sqlite3.Error as error:
-            raise StoreFailed(error_reason(error), errno=error_name(error)) from error
+            raise StoreFailed(tables.error_reason(error), errno=tables.error_name(error)) from error
 
     # ---- the writer thread ----------------------------------------------------------------------------------------
 
@@ -491,7 +393,7 @@ class Log:
         assert self._loop is not None
         loop = self._loop
         try:
-            db, note = prepare(self._file, self._synchronous)
+            db, note = tables.prepare(self._file, self._synchronous)
         except Exception as error:  # noqa: BLE001 - whatever it is, open() raises it
             _report(loop, lambda error=error: opened.done() or opened.set_exception(error))
             return
@@ -500,12 +402,12 @@ class Log:
             if job.call is not None:
                 job.call(db)
             else:
-                error = write(db, job.commits)
+                error = tables.write(db, job.commits)
                 _report(loop, lambda error=error: self._finished(error))
                 if error is None and any(commit.snapshot for commit in job.commits):
                     # A day's work would leave more than can be given back in the moment in which a server ends.
                     with contextlib.suppress(sqlite3.Error):
-                        give_back(db, _TIDY_BETWEEN)
+                        tables.give_back(db, _TIDY_BETWEEN)
         db.close()
 
 

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -235,7 +236,7 @@ def _apply(db: sqlite3.Connection, commit: Commit) -> None:
         )
     for run in commit.runs:
         db.execute(
-            f"INSERT OR REPLACE INTO runs ({RUN_COLUMNS}, document) VALUES ({', '.join('?' * 14)})",
+            f"INSERT OR REPLACE INTO runs ({_RUN_COLUMNS}, document) VALUES ({', '.join('?' * 14)})",
             (*_columns(run), document),
         )
     for chunk in commit.chunks:
@@ -262,7 +263,7 @@ def _apply_comms(db: sqlite3.Connection, document: str, comms: CommRows) -> None
     db.executemany("DELETE FROM comms WHERE document = ? AND comm = ?", [(document, comm_id) for comm_id in comms.closed])
 
 
-def comm_rows(db: sqlite3.Connection, document: str) -> CommRows | None:
+def _comm_rows(db: sqlite3.Connection, document: str) -> CommRows | None:
     """The open comms of a document's kernel, as far as they are known."""
     read: tuple[str, int, int] | None = db.execute(
         "SELECT kernel, generation, seq FROM comms_read WHERE document = ?", (document,)
@@ -274,7 +275,7 @@ def comm_rows(db: sqlite3.Connection, document: str) -> CommRows | None:
     return CommRows(kernel_id, generation, seq, rows)
 
 
-RUN_COLUMNS = "run, cell, ordinal, state, result, msg_id, kernel, generation, stop_on_error, queued, submitted, finished, detail"
+_RUN_COLUMNS = "run, cell, ordinal, state, result, msg_id, kernel, generation, stop_on_error, queued, submitted, finished, detail"
 
 
 def _columns(run: RunRow) -> tuple[str | int | float | None, ...]:
@@ -293,15 +294,15 @@ def _columns(run: RunRow) -> tuple[str | int | float | None, ...]:
     )
 
 
-DOCUMENT_COLUMNS = "id, path, epoch, saved, base, saving, saving_base, clean"
+_DOCUMENT_COLUMNS = "id, path, epoch, saved, base, saving, saving_base, clean"
 
 
-def document_row(row: tuple[str, str, str, str, bytes, str, bytes, int]) -> DocumentRow:
-    """A row of ``documents``, selected by ``DOCUMENT_COLUMNS``."""
+def _document_row(row: tuple[str, str, str, str, bytes, str, bytes, int]) -> DocumentRow:
+    """A row of ``documents``, selected by ``_DOCUMENT_COLUMNS``."""
     return DocumentRow(*row[:7], bool(row[7]))
 
 
-def run_row(
+def _run_row(
     row: tuple[
         str,
         str,
@@ -321,7 +322,90 @@ def run_row(
     return RunRow(*row[:8], bool(row[8]), *row[9:])
 
 
+def open_document(db: sqlite3.Connection, path: str, new_id: str, epoch: str) -> DocumentRow:
+    """The document of the file at ``path``, which is opened now; an unknown one begins with ``new_id`` and ``epoch``."""
+    with db:
+        db.execute("INSERT OR IGNORE INTO documents (id, path, epoch, clean) VALUES (?, ?, ?, 1)", (new_id, path, epoch))
+        # As it was until now.
+        row = find_document(db, path)
+        assert row is not None
+        db.execute("UPDATE documents SET used = ?, clean = 0 WHERE id = ?", (time.time(), row.id))
+    return row
+
+
+def find_document(db: sqlite3.Connection, path: str) -> DocumentRow | None:
+    """The document of the file at ``path``, when there is one."""
+    row = db.execute(f"SELECT {_DOCUMENT_COLUMNS} FROM documents WHERE path = ?", (path,)).fetchone()
+    return None if row is None else _document_row(row)
+
+
+def renew_document(db: sqlite3.Connection, document: str, epoch: str) -> DocumentRow:
+    """A document begins a new history, which is called ``epoch``."""
+    with db:
+        db.execute("UPDATE documents SET epoch = ? WHERE id = ?", (epoch, document))
+    return _document_row(db.execute(f"SELECT {_DOCUMENT_COLUMNS} FROM documents WHERE id = ?", (document,)).fetchone())
+
+
+def close_document(db: sqlite3.Connection, document: str, kept: Collection[str]) -> None:
+    """A document is closed. ``kept``: the streams that it still shows; others go."""
+    with db:
+        db.execute("UPDATE documents SET clean = 1, used = ? WHERE id = ?", (time.time(), document))
+        found = {row[0] for row in db.execute("SELECT DISTINCT key FROM chunks WHERE document = ?", (document,))}
+        db.executemany("DELETE FROM chunks WHERE document = ? AND key = ?", [(document, key) for key in found.difference(kept)])
+
+
+def history(db: sqlite3.Connection, document: str) -> History:
+    """Everything that is kept of a document."""
+    updates = db.execute("SELECT data FROM updates WHERE document = ? ORDER BY seq", (document,))
+    cursors = db.execute("SELECT kernel, generation, seq FROM cursors WHERE document = ?", (document,))
+    runs = db.execute(f"SELECT {_RUN_COLUMNS} FROM runs WHERE document = ? ORDER BY ordinal", (document,))
+    return History(
+        [row[0] for row in updates], [CursorRow(*row) for row in cursors], [_run_row(row) for row in runs], _comm_rows(db, document)
+    )
+
+
+def stream(db: sqlite3.Connection, key: str) -> dict[int, bytes]:
+    """The pieces kept of a stream, by number."""
+    return dict(db.execute("SELECT seq, data FROM chunks WHERE key = ?", (key,)))
+
+
+def unfinished(db: sqlite3.Connection) -> list[str]:
+    """Paths of the documents that have runs queued or submitted."""
+    query = "SELECT DISTINCT path FROM documents JOIN runs ON runs.document = documents.id WHERE runs.state != 'finished'"
+    return [row[0] for row in db.execute(query)]
+
+
+def move(db: sqlite3.Connection, old: str, new: str) -> None:
+    """The file or folder at ``old`` is at ``new`` now; a document that was there is forgotten."""
+    with db:
+        rows = db.execute("SELECT id, path FROM documents WHERE path = ? OR substr(path, 1, ?) = ?", (old, len(old) + 1, old + os.sep))
+        for identity, path in rows.fetchall():
+            target = new + path[len(old) :]
+            for (stale,) in db.execute("SELECT id FROM documents WHERE path = ? AND id != ?", (target, identity)).fetchall():
+                _forget(db, stale)
+            db.execute("UPDATE documents SET path = ? WHERE id = ?", (target, identity))
+
+
+def prune(db: sqlite3.Connection, *, finished_before: float, unused_since: float) -> None:
+    """Forget runs that finished before, and clean documents not used since, those times (seconds since the epoch)."""
+    with db:
+        db.execute("DELETE FROM runs WHERE state = 'finished' AND finished < ?", (finished_before,))
+        unused = db.execute(
+            "SELECT id FROM documents WHERE clean = 1 AND used < ? AND NOT EXISTS "
+            "(SELECT 1 FROM runs WHERE runs.document = documents.id AND runs.state != 'finished')",
+            (unused_since,),
+        )
+        for (document,) in unused.fetchall():
+            _forget(db, document)
+
+
 def forget(db: sqlite3.Connection, document: str) -> None:
+    """Remove all that is known of a document."""
+    with db:
+        _forget(db, document)
+
+
+def _forget(db: sqlite3.Connection, document: str) -> None:
     for table in ("updates", "cursors", "runs", "chunks", "comms", "comms_read"):
         db.execute(f"DELETE FROM {table} WHERE document = ?", (document,))
     db.execute("DELETE FROM documents WHERE id = ?", (document,))
