@@ -17,6 +17,7 @@ from harness.server import MakeServer, Server
 
 LINES = 300
 ARMED_AT = 100
+LINES_TYPED = ["first = 1", "second = 2", "third = 3"]
 # The cell arms the points in the middle of its run; those of submitting are armed before it.
 CELL = f"""\
 import os, time
@@ -43,10 +44,10 @@ SUBMITTING = [
 ON_THE_WAY = [
     f"{RUNS}.flush:before",
     f"{RUNS}.flush:after",
-    "homeport.documents.log:write:before",
+    "homeport.documents.tables:write:before",
     "homeport.documents.tables:_apply:before",
     "homeport.documents.tables:_apply:after",
-    "homeport.documents.log:write:after",
+    "homeport.documents.tables:write:after",
     f"{LOG}._finished:before",
     f"{ROOM}._on_committed:before",
     f"{ROOM}._on_committed:after",
@@ -245,4 +246,44 @@ async def test_killed_after_one_save_and_before_the_next(
     shown = Count.of_items(page.texts(), ["cell-0"])
     record_fault("the server goes", "killed after a save and before the next one", times=2, disk=disk, page=shown, seconds=story.elapsed)
     assert disk.whole, "no conflict copy of what nobody else wrote"
+    assert shown.whole
+
+
+async def test_stopped_while_a_save_is_under_way(make_server: MakeServer, open_document: OpenDocument, record_fault: RecordFault) -> None:
+    """What a save writes is ours, also when the server is asked to end while the disk is busy with it."""
+    story = Story("The server gets SIGTERM while the disk is busy with a save that somebody asked for")
+    server = make_server(options=("--on-stop=keep",))
+    server.prefix = (sys.executable, "-m", "harness.kill_at", f"{STORE}._write:hold")
+    file = server.root / "typed.ipynb"
+    notebooks.write(file, "first = 1")
+    await server.start()
+    page = await open_document(server, "typed.ipynb")
+    (server.root / ARMED).touch()
+    page.type("cell-0", "\nsecond = 2")
+    saving = asyncio.create_task(page.operate("save", seconds=120))
+    held, before = server.root / "held-1", file.read_bytes()
+    while not held.exists():
+        assert story.elapsed < 60, "nothing is saved"
+        await asyncio.sleep(0.01)  # a file of another process
+    page.type("cell-0", "\nthird = 3")
+    await page.committed()
+    assert server.process is not None
+    server.process.send_signal(signal.SIGTERM)
+    await page.until(lambda: not page.linked, "the server to close its links")
+    story.say("SIGTERM; its links are closed")
+    held.unlink()
+    while file.read_bytes() == before:
+        assert story.elapsed < 60, "it is not written"
+        await asyncio.sleep(0.01)  # a file of another process
+    story.say("what was under way is written; the disk is free again")
+    (server.root / ARMED).unlink()
+    assert await asyncio.wait_for(server.process.wait(), 60) == 0
+    cells = notebooks.read(file)["cells"]
+    disk = Count.of_items([line for cell in cells for line in "".join(cell["source"]).splitlines()], LINES_TYPED)
+    server.prefix = ()
+    await server.start()
+    await saving
+    shown = Count.of_items([line for text in page.texts().values() for line in text.splitlines()], LINES_TYPED)
+    record_fault("the server goes", "SIGTERM while the disk is busy with a save", disk=disk, page=shown, seconds=story.elapsed)
+    assert disk.whole
     assert shown.whole

@@ -138,6 +138,11 @@ class DocumentClient:
         """Read what has come."""
         self._reading.set()
 
+    @property
+    def linked(self) -> bool:
+        """Whether there is a link, and its first sync is done."""
+        return self._linked
+
     async def settled(self, *, seconds: float = 30) -> None:
         """Wait until this page is online, has sent everything and has it acknowledged."""
         await self.until(lambda: self._linked and self.acknowledged >= self.sent > 0, "everything to be acknowledged", seconds=seconds)

@@ -1,7 +1,9 @@
 """Runs a Homeport that kills itself at a named point: ``python -m harness.kill_at POINT PYTHON -m homeport …``.
 
 A point is ``module:Class.method:before`` or ``…:after``. The process ends as by SIGKILL at the first passage after a file named
-``armed`` is in its working folder. Nothing of this is known to Homeport: the method is wrapped here, before it starts.
+``armed`` is in its working folder. At ``…:hold``, a method that runs in threads, each passage waits as long as that file is there, as on
+a busy disk: the first tells so by a file ``held-1`` and goes on when it is taken away, the second by ``held-2`` …
+Nothing of this is known to Homeport: the method is wrapped here, before it starts.
 """
 
 from __future__ import annotations
@@ -9,10 +11,12 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
+import itertools
 import os
 import runpy
 import signal
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,7 +33,8 @@ def main() -> None:
     *parents, method = path.split(".")
     for parent in parents:
         owner = getattr(owner, parent)
-    setattr(owner, method, wrapped(getattr(owner, method), Path.cwd() / ARMED, before=when == "before"))
+    wrap = functools.partial(wrapped, before=when == "before") if when != "hold" else held
+    setattr(owner, method, wrap(getattr(owner, method), Path.cwd() / ARMED))
     sys.argv = [module, *arguments]
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 
@@ -58,6 +63,22 @@ def wrapped(method: Callable[..., Any], armed: Path, *, before: bool) -> Callabl
         result = method(*arguments, **named)
         pass_by(not before)
         return result
+
+    return function
+
+
+def held(method: Callable[..., Any], armed: Path) -> Callable[..., Any]:
+    """``method``, which waits before it does its work as long as ``armed`` and a file of its own exist."""
+    passages = itertools.count(1)
+
+    @functools.wraps(method)
+    def function(*arguments: Any, **named: Any) -> Any:
+        if armed.exists():
+            mine = armed.with_name(f"held-{next(passages)}")
+            mine.touch()
+            while mine.exists() and armed.exists():
+                time.sleep(0.01)
+        return method(*arguments, **named)
 
     return function
 

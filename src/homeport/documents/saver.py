@@ -154,8 +154,6 @@ class Saver:
         self._closed = True
         self._cancel()
         self._unsubscribe()
-        for task in list(self._tasks):
-            task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         return self.clean
 
@@ -168,7 +166,16 @@ class Saver:
         return (await self._encoder.snapshot()).pieces()
 
     async def _attempt(self, *, create: bool = False) -> None:
-        """Save, and say how it went."""
+        """Save, and say how it went. Who waits may be cancelled, a save may not: what replaced the file would seem another program's."""
+        await asyncio.shield(self._begin(create=create))
+
+    def _begin(self, *, create: bool = False) -> asyncio.Task[None]:
+        task = asyncio.create_task(self._save_and_tell(create), name=f"save {self.path}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _save_and_tell(self, create: bool) -> None:
         async with self._turn:
             self._cancel()
             began = time.monotonic()
@@ -498,9 +505,7 @@ class Saver:
 
     def _due(self) -> None:
         self._timer = None
-        task = asyncio.ensure_future(self._attempt())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._begin()
 
     def _cancel(self) -> None:
         if self._timer is not None:

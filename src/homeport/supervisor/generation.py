@@ -359,7 +359,7 @@ class Generation:
     def _note_missed(self, missed: Iterable[Missed]) -> None:
         for each in missed:
             self.lost = True
-            self._keep(Lost(each.count, "the kernel sent it when nobody could listen"))
+            self._keep(Lost(each.count, "sent when nobody could listen"))
             self._changed()
             self._wake()
 
