@@ -81,6 +81,18 @@ describe("cell operations", () => {
     expect(sources(notebook)).toEqual(["\n\none", "two\n\n"]);
   });
 
+  it("split at an end leaves an empty cell on that side", () => {
+    for (const [at, wanted] of [
+      [0, ["", "one"]],
+      [3, ["one", ""]],
+    ] as const) {
+      const notebook = new Notebook();
+      const [only] = notebook.insert(0, [code("one")]);
+      expect(notebook.split(only ?? "", [at]).at(-1)).toBe(only);
+      expect(sources(notebook)).toEqual(wanted);
+    }
+  });
+
   it("a moved cell takes along what nobody knows", () => {
     const notebook = three();
     notebook.cells[0]?.shared.set("unknown", { of: [1] });

@@ -120,7 +120,7 @@ export class Notebook {
 
   /**
    * Splits at offsets (UTF-16 units, ascending). The last part keeps id, outputs and count, and empty lines at the cuts go, as
-   * in Jupyter.
+   * in Jupyter. A cursor at the end leaves an empty cell below, one at the beginning an empty one above.
    */
   split(id: string, offsets: number[]): string[] {
     const index = this.indexOf(id);
@@ -128,7 +128,7 @@ export class Notebook {
     const text = cell?.text;
     if (!cell || !text) return [];
     const source = cell.source;
-    const cuts = [0, ...offsets.filter((offset) => offset > 0 && offset < source.length)];
+    const cuts = [0, ...offsets.filter((offset) => offset > 0 && (offset < source.length || offsets.length === 1))];
     const parts = cuts.map((cut, i) => source.slice(cut, cuts[i + 1]).replace(i > 0 ? /^\n+/ : "", ""));
     if (parts.length === 1) parts.unshift("");
     const kept = parts.at(-1) ?? "";

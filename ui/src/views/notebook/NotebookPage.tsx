@@ -94,7 +94,10 @@ function useAnnouncements(page: Page): void {
     if (status !== old.status && old.status !== "connecting") page.announce(linkWords(status, 0));
     else if (kernel !== old.kernel && (kernel === "dead" || old.kernel === "restarting"))
       page.announce(`Kernel ${kernel}`);
-    else if (queue === 0 && old.queue > 0) page.announce("All cells have run");
+    else if (queue === 0 && old.queue > 0) {
+      const stopped = page.server.notices.value.find((notice) => notice.key === "stopped");
+      page.announce(stopped?.text ?? "Nothing is left to run");
+    }
   });
 }
 

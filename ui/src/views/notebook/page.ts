@@ -319,11 +319,22 @@ export class Page {
         this.views.value = new CellViews(this.sync.notebook);
         this.loaded.value = true;
       });
-    } else this.loaded.value = this.sync.loaded;
+    } else {
+      this.loaded.value = this.sync.loaded;
+      if (this.sync.loaded) this.beginTyping();
+    }
     this.readMetadata();
     this.notebook.observe((change) => {
       if (change.metadata) this.readMetadata();
     });
+  }
+
+  /** A notebook that has just been made is there to be typed into. On a phone that would bring up the keyboard. */
+  private beginTyping(): void {
+    const [only, ...others] = this.cells.peek();
+    const cell = only?.cell.peek();
+    if (!only || others.length || cell?.type !== "code" || cell.source || this.readOnly) return;
+    if (!matchMedia("(pointer: coarse)").matches) this.editCell(only.key);
   }
 
   private readMetadata(): void {
