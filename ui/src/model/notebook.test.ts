@@ -88,8 +88,10 @@ describe("cell operations", () => {
     ] as const) {
       const notebook = new Notebook();
       const [only] = notebook.insert(0, [code("one")]);
-      expect(notebook.split(only ?? "", [at]).at(-1)).toBe(only);
+      const parts = notebook.split(only ?? "", [at]);
       expect(sources(notebook)).toEqual(wanted);
+      expect(parts).toEqual([id(notebook, 0), id(notebook, 1)]);
+      expect(parts.indexOf(only ?? "")).toBe(wanted.indexOf("one"));
     }
   });
 

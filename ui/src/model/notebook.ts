@@ -120,7 +120,7 @@ export class Notebook {
 
   /**
    * Splits at offsets (UTF-16 units, ascending). The last part keeps id, outputs and count, and empty lines at the cuts go, as
-   * in Jupyter. A cursor at the end leaves an empty cell below, one at the beginning an empty one above.
+   * in Jupyter. A cursor at the end leaves the cell as it is, with an empty one below; one at the beginning an empty one above.
    */
   split(id: string, offsets: number[]): string[] {
     const index = this.indexOf(id);
@@ -128,7 +128,9 @@ export class Notebook {
     const text = cell?.text;
     if (!cell || !text) return [];
     const source = cell.source;
-    const cuts = [0, ...offsets.filter((offset) => offset > 0 && (offset < source.length || offsets.length === 1))];
+    if (source && offsets.length === 1 && offsets[0] === source.length)
+      return [id, ...this.insert(index + 1, [emptyLike(cell)])];
+    const cuts = [0, ...offsets.filter((offset) => offset > 0 && offset < source.length)];
     const parts = cuts.map((cut, i) => source.slice(cut, cuts[i + 1]).replace(i > 0 ? /^\n+/ : "", ""));
     if (parts.length === 1) parts.unshift("");
     const kept = parts.at(-1) ?? "";

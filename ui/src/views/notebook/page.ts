@@ -314,15 +314,14 @@ export class Page {
 
   private documentChanged(): void {
     if (this.views.peek() && this.sync.loaded) {
+      const first = !this.loaded.peek();
       batch(() => {
         this.views.peek().dispose();
         this.views.value = new CellViews(this.sync.notebook);
         this.loaded.value = true;
       });
-    } else {
-      this.loaded.value = this.sync.loaded;
-      if (this.sync.loaded) this.beginTyping();
-    }
+      if (first) this.beginTyping();
+    } else this.loaded.value = this.sync.loaded;
     this.readMetadata();
     this.notebook.observe((change) => {
       if (change.metadata) this.readMetadata();
@@ -334,7 +333,15 @@ export class Page {
     const [only, ...others] = this.cells.peek();
     const cell = only?.cell.peek();
     if (!only || others.length || cell?.type !== "code" || cell.source || this.readOnly) return;
-    if (!matchMedia("(pointer: coarse)").matches) this.editCell(only.key);
+    if (matchMedia("(pointer: coarse)").matches) return;
+    // The editor may still be on its way, and somebody may have done something else meanwhile.
+    const stop = effect(() => {
+      if (!this.editorModule.value) return;
+      queueMicrotask(() => {
+        stop();
+        if (this.mode.peek() === "command" && this.cells.peek().length === 1) this.editCell(only.key);
+      });
+    });
   }
 
   private readMetadata(): void {
