@@ -55,6 +55,19 @@ async def test_a_notebook_is_made_for_the_kernel_that_was_chosen(make_server: Ma
     assert made["metadata"]["kernelspec"]["name"] == "other"
 
 
+async def test_who_makes_a_notebook_types_into_it(server: Server, open_page: OpenPage) -> None:
+    tab = await open_page(server, "tree")
+    await tab.get_by_role("button", name="New notebook", exact=True).click()
+    page = await NotebookPage(tab).loaded()
+    await page.state(mode="edit")
+    await tab.keyboard.type("print('a')")
+    await tab.keyboard.press("Control+Shift+Minus")
+    await tab.keyboard.type("print('b')")
+    await page.run_all()
+    await page.finished()
+    assert [await page.stream_text(number) for number in range(2)] == ["a\n", "b\n"]
+
+
 @pytest.mark.expect_console(r"409 \(Conflict\)")
 async def test_files_are_moved_to_another_folder(server: Server, open_page: OpenPage) -> None:
     (server.root / "old" / "2025").mkdir(parents=True)
