@@ -37,6 +37,17 @@ async def read(worker: NotebookWorker, folder: Path, name: str = "a.ipynb") -> l
     return [cell["source"] for cell in json.loads(target.read_bytes())["cells"]]
 
 
+async def standing_still(worker: NotebookWorker, folder: Path) -> tuple[int, asyncio.Task[list[str]]]:
+    """A process that does nothing any more, and somebody who waits for it."""
+    notebooks.write(folder / "a.ipynb", "x")
+    await read(worker, folder)
+    (pid,) = processes()
+    os.kill(pid, signal.SIGSTOP)
+    waiting = asyncio.create_task(read(worker, folder))
+    await asyncio.sleep(0)  # it takes its turn
+    return pid, waiting
+
+
 async def test_one_process_does_all_and_says_what_is_wrong(worker: NotebookWorker, tmp_path: Path) -> None:
     notebooks.write(tmp_path / "a.ipynb", "x = 1\nx")
     (tmp_path / "b.ipynb").write_text("no notebook")
@@ -50,12 +61,7 @@ async def test_one_process_does_all_and_says_what_is_wrong(worker: NotebookWorke
 
 
 async def test_who_is_killed_is_named_and_replaced(worker: NotebookWorker, tmp_path: Path) -> None:
-    notebooks.write(tmp_path / "a.ipynb", "x")
-    await read(worker, tmp_path)
-    (pid,) = processes()
-    os.kill(pid, signal.SIGSTOP)
-    waiting = asyncio.create_task(read(worker, tmp_path))
-    await asyncio.sleep(0)  # it takes its turn
+    pid, waiting = await standing_still(worker, tmp_path)
     os.kill(pid, signal.SIGKILL)
     with pytest.raises(HomeportError, match=r"“a\.ipynb” is too big to be worked on: the process that read it was killed\."):
         await waiting
@@ -76,12 +82,7 @@ async def test_what_nobody_waits_for_any_more_is_not_taken_for_the_next_answer(w
 
 
 async def test_it_can_be_closed_while_it_stands_still(worker: NotebookWorker, tmp_path: Path) -> None:
-    notebooks.write(tmp_path / "a.ipynb", "a")
-    await read(worker, tmp_path)
-    (pid,) = processes()
-    os.kill(pid, signal.SIGSTOP)
-    waiting = asyncio.create_task(read(worker, tmp_path))
-    await asyncio.sleep(0)  # it takes its turn
+    _, waiting = await standing_still(worker, tmp_path)
     async with asyncio.timeout(10):
         await worker.close()
         with pytest.raises(HomeportError, match="was killed"):
