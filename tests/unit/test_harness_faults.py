@@ -37,7 +37,7 @@ def test_the_table_sums_what_was_lost_on_disk_and_on_the_page() -> None:
 
 
 def test_what_is_said_to_be_missing_is_not_lost_and_what_is_missing_elsewhere_is() -> None:
-    note = "[... 3 messages of the kernel left out: the kernel sent it when nobody could listen ...]\n"
+    note = "[... 3 messages of the kernel left out: sent when nobody could listen ...]\n"
     count = Count.of(text(1, 2) + note + text(5, 6, 8), 8)
     assert (count.seen, count.said, count.lost, count.foreign) == (5, 2, 1, 0)
     assert not count.perfect
