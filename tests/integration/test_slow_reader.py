@@ -16,6 +16,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from harness import notebooks
 from harness.document_client import CONTROL, PART, SYNC, DocumentClient, OpenDocument, varint
 from harness.server import Server
+from homeport.core.output_buffer import STREAM_KEY
 
 READERS = 12
 MIB = 1024 * 1024
@@ -88,6 +89,8 @@ async def test_readers_that_stop_cost_little_and_are_brought_up_to_date(server: 
     notebooks.write(server.root / "a.ipynb", FLOOD)
     watcher = await open_document(server, "a.ipynb")
     without, _ = await flooded(watcher, server)
+    # What it printed is put away in one piece, which takes memory for a moment that has nothing to do with readers.
+    await watcher.until(lambda: "sha256" in watcher.outputs("cell-0")[0].get(STREAM_KEY, {}), "the text to be put away")
     stopped = [await Stopped.open(server, await watcher._ticket(), marks=marks) for _ in range(READERS)]
     with_them, ages = await flooded(watcher, server)
     ages.sort()
