@@ -19,10 +19,17 @@ log = logging.getLogger(__name__)
 
 PERIOD = 0.02
 """Seconds between two heartbeats."""
+RESTING = 0.25
+"""Seconds between two heartbeats when nothing has been done for a while: twenty wake-ups a second would be all that an idle server does."""
 WARN_ABOVE = 0.25
 """A stall of so many seconds is logged."""
-_REFRESH = 50
-"""Beats after which the other threads are asked again."""
+_AT_WORK = 0.001
+"""Seconds: a thread that computed for longer between two heartbeats had something to do."""
+_AWAKE = 2.0
+"""Seconds of short periods after something was done."""
+_ASK_STOLEN = 0.1
+_ASK_OTHERS = 1.0
+"""Seconds after which the system is asked again what the host took, and what other threads waited: both take long to answer."""
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -36,17 +43,25 @@ class Stall(NamedTuple):
 
 
 class LoopWatch:
-    """A heartbeat. ``longest`` is the longest stall since the start or the last :meth:`reset`."""
+    """A heartbeat. ``longest`` is the longest stall since the start or the last :meth:`reset`.
 
-    def __init__(self) -> None:
+    It rests while nothing is done: the first stall after a rest is seen if it is longer than ``RESTING``, and otherwise perhaps.
+
+    Args:
+        watchful: seconds without rest after the start and after each reset.
+    """
+
+    def __init__(self, *, watchful: float = 10.0) -> None:
         self.longest = Stall()
+        self._watchful = watchful
         self._timer: asyncio.TimerHandle | None = None
         self._due = 0.0
         self._schedule: int | None = None
         self._waited = 0.0
         self._others_waited = 0.0
         self._stolen = 0.0
-        self._beats = 0
+        self._stolen_asked = self._others_asked = 0.0
+        self._awake_until = 0.0
         self._used = (0.0, 0)
 
     def start(self) -> None:
@@ -57,8 +72,8 @@ class LoopWatch:
         self._others_waited = self._others_waiting()
         self._stolen = _stolen()
         self._used = _used()
-        self._due = time.monotonic() + PERIOD
-        self._timer = asyncio.get_running_loop().call_later(PERIOD, self._beat)
+        self._awake_until = time.monotonic() + self._watchful
+        self._schedule_beat(time.monotonic())
 
     def stop(self) -> None:
         """End."""
@@ -71,19 +86,23 @@ class LoopWatch:
 
     def reset(self) -> Stall:
         """Forget the longest stall, and return it."""
+        self._awake_until = time.monotonic() + self._watchful
         longest, self.longest = self.longest, Stall()
         return longest
 
     def _beat(self) -> None:
+        now = time.monotonic()
         waited = self._waiting()
-        stolen = _stolen()
-        late = time.monotonic() - self._due - (waited - self._waited) - (stolen - self._stolen)
-        self._waited, self._stolen = waited, stolen
-        self._beats += 1
-        if late > 2 * PERIOD or self._beats % _REFRESH == 0:
+        late = now - self._due - (waited - self._waited)
+        self._waited = waited
+        if late > PERIOD or now - self._stolen_asked > _ASK_STOLEN:
+            stolen = _stolen()
+            late -= stolen - self._stolen
+            self._stolen, self._stolen_asked = stolen, now
+        if late > 2 * PERIOD or now - self._others_asked > _ASK_OTHERS:
             others = self._others_waiting()
             late -= max(0.0, others - self._others_waited)
-            self._others_waited = others
+            self._others_waited, self._others_asked = others, now
         used = _used()
         stall = Stall(late, used[0] - self._used[0], used[1] - self._used[1])
         if late > self.longest.seconds:
@@ -96,8 +115,14 @@ class LoopWatch:
                 stall.reads,
             )
         self._used = used
-        self._due = time.monotonic() + PERIOD
-        self._timer = asyncio.get_running_loop().call_later(PERIOD, self._beat)
+        if stall.work > _AT_WORK:
+            self._awake_until = max(self._awake_until, now + _AWAKE)
+        self._schedule_beat(time.monotonic())
+
+    def _schedule_beat(self, now: float) -> None:
+        period = PERIOD if now < self._awake_until else RESTING
+        self._due = now + period
+        self._timer = asyncio.get_running_loop().call_later(period, self._beat)
 
     def _waiting(self) -> float:
         """Seconds that the loop's thread ever waited for a processor; 0 where the system does not tell."""
