@@ -60,8 +60,7 @@ async def test_a_port_that_was_asked_for_and_is_taken_is_an_error(tmp_path: Path
         port = taken.getsockname()[1]
         result = await asyncio.to_thread(homeport, str(tmp_path), "--no-browser", f"--port={port}", *AS_ROOT)
     assert result.returncode == 1
-    assert f"Port {port} is already in use" in result.stderr
-    assert "--port" in result.stderr
+    assert result.stderr.endswith(f"homeport: Port {port} is already in use. Choose another one with --port.\n")
     assert "Traceback" not in result.stderr
     await stop_supervisor()
 
@@ -74,6 +73,26 @@ async def test_the_next_free_port_is_used(make_server: MakeServer) -> None:
         process = await asyncio.create_subprocess_exec(
             *[sys.executable, "-m", "homeport", str(server.root), "--no-browser", *server.options, *AS_ROOT],
             env=environment(),
+async def test_a_port_that_an_own_server_has_is_said_to_be_so(server: Server, tmp_path: Path) -> None:
+    arguments = (str(tmp_path), "--no-browser", f"--port={server.port}", *AS_ROOT)
+    taken = f"homeport: Port {server.port} is already in use. Choose another one with --port.\n"
+    begin = f"{taken}Your own Homeport serves {server.root} there:\n"
+    url = f"    http://localhost:{server.port}/"
+    end = f"\n'homeport stop {server.port}' stops it.\n"
+    in_a_log = await asyncio.to_thread(homeport, *arguments)
+    assert in_a_log.returncode == 1
+    assert in_a_log.stderr.endswith(f"{begin}{url}   ('homeport list' shows the link that lets in){end}")
+    assert server.token not in in_a_log.stderr, "others may read a log"
+
+    child = pexpect.spawn(
+        *(sys.executable, ["-m", "homeport", *arguments]), env=environment(), encoding="utf-8", timeout=30, dimensions=(40, 300)
+    )
+    await asyncio.to_thread(child.expect, pexpect.EOF)
+    assert str(child.before).replace("\r\n", "\n").endswith(f"{begin}{url}?token={server.token}{end}")
+    child.close()
+    assert child.exitstatus == 1
+
+
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
         )

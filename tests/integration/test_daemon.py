@@ -57,8 +57,8 @@ def test_it_outlives_its_terminal_and_homeport_stop_ends_it(tmp_path: Path) -> N
 
     status, said = serve(tmp_path, port)
     refusal = (
-        f"homeport: Port {port} is already in use. Choose another one with --port. A server for {tmp_path} is there: "
-        f"'homeport list' shows its address, 'homeport stop {port}' ends it.\n"
+        f"homeport: Port {port} is already in use. Choose another one with --port.\nYour own Homeport serves {tmp_path} there:\n"
+        f"    {match[0]}\n'homeport stop {port}' stops it.\n"
     )
     assert (status, said) == (1, refusal)
     assert requests.get(f"http://127.0.0.1:{port}/nothing/there", timeout=30).status_code in (403, 404)

@@ -15,6 +15,7 @@ import pytest
 
 from homeport.commands import browser, kernels, question, welcome
 from homeport.commands.list import run as run_list
+from homeport.commands.listening import who_is_there
 from homeport.commands.log import OneLine
 from homeport.commands.running import RunningServer, running_servers
 from homeport.commands.stop import choose
@@ -68,6 +69,23 @@ def test_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     assert json.loads(capsys.readouterr().out)["port"] == 9001
     run_list(["--jsonlist"])
     assert [each["port"] for each in json.loads(capsys.readouterr().out)] == [9001]
+
+
+@pytest.mark.parametrize(
+    ("port", "facts", "let_in", "words"),
+    [
+        (9001, {}, True, "Your own Homeport serves /x there:\n    http://localhost:9001/?token=abc\n'homeport stop 9001' stops it."),
+        (9001, {}, False, "Your own Homeport serves /x there:\n    http://localhost:9001/   ('homeport list' shows the link"),
+        (9001, {"token": ""}, False, "Your own Homeport serves /x there:\n    http://localhost:9001/\n"),
+        (9001, {"homeport": ""}, True, "Your own Jupyter server serves /x there:\n    http://localhost:9001/?token=abc\n"),
+        (9002, {}, True, ""),
+    ],
+)
+def test_who_has_a_port(tmp_path: Path, port: int, facts: dict[str, str], let_in: bool, words: str) -> None:
+    write_server(tmp_path, os.getpid(), port, **facts)
+    said = who_is_there(9001, running_servers(tmp_path), let_in=let_in)
+    assert said.startswith(words)
+    assert bool(said) == bool(words)
 
 
 def server(port: int) -> RunningServer:

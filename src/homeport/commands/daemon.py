@@ -11,10 +11,10 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from homeport.errors import BadRequest, HomeportError
 from homeport.folders import private
@@ -57,7 +57,7 @@ def start(folders: Folders, settings: Settings, *, container: bool, serve: Calla
     child = os.fork()
     if child:
         os.close(writing)
-        return _hear(reading, child, _new(file, child), _who_is_there(folders, settings.port))
+        return _hear(reading, child, _new(file, child))
     os.close(reading)
     _leave_terminal(_new(file, os.getpid()))
     return _serve(writing, file, serve)
@@ -81,9 +81,9 @@ def _leave_terminal(file: Path) -> None:
 def _serve(writing: int, file: Path, serve: Callable[[Tell], int]) -> int:
     new = _new(file, os.getpid())
 
-    def tell(text: str, *, started: bool = True) -> None:
+    def tell(text: str, *, started: bool = True, data: Mapping[str, Any] | None = None) -> None:
         with contextlib.suppress(BrokenPipeError), os.fdopen(writing, "w") as pipe:
-            json.dump({"started": started, "text": text}, pipe)
+            json.dump({"started": started, "text": text, "data": data or {}}, pipe)
 
     def tell_start(text: str) -> None:
         with contextlib.suppress(FileNotFoundError):
@@ -96,12 +96,12 @@ def _serve(writing: int, file: Path, serve: Callable[[Tell], int]) -> int:
     except HomeportError as error:
         if not new.exists():
             raise  # it had started, so this is for the log
-        tell(error.message, started=False)
+        tell(error.message, started=False, data=error.data)
         new.unlink()
         return 1
 
 
-def _hear(reading: int, child: int, file: Path, there: str) -> int:
+def _hear(reading: int, child: int, file: Path) -> int:
     """What the child tells of its start; the exit status of the command."""
     try:
         with os.fdopen(reading) as pipe:
@@ -114,16 +114,6 @@ def _hear(reading: int, child: int, file: Path, there: str) -> int:
         raise HomeportError(f"The server ended before it answered. Its log, {file}, says:\n{end}")
     told = json.loads(said)
     if not told["started"]:
-        raise HomeportError(told["text"] + there)
+        raise HomeportError(told["text"], **told["data"])
     sys.stdout.write(told["text"] + "\n")
     return 0
-
-
-def _who_is_there(folders: Folders, port: int) -> str:
-    """A sentence on the server of this user that has the port already; empty when there is none."""
-    from homeport.commands.running import running_servers
-
-    there = next((server for server in running_servers(folders.runtime) if server.port == port), None)
-    if there is None:
-        return ""
-    return f" A server for {there.root_dir} is there: 'homeport list' shows its address, 'homeport stop {port}' ends it."

@@ -16,6 +16,7 @@ from homeport.options import BadOption, Settings
 
 if TYPE_CHECKING:
     from homeport.auth.certificates import Authority, Served
+    from homeport.commands.running import RunningServer
     from homeport.folders import Folders
 
 
@@ -105,6 +106,21 @@ def check_exposure(settings: Settings) -> Sequence[str]:
         "--public (makes a certificate by itself), --certfile=FILE --keyfile=FILE, --trusted-proxies=ADDRESS when a proxy there speaks "
         "https, an SSH tunnel instead of --ip, or --insecure to do it all the same."
     )
+
+
+def who_is_there(port: int, servers: Sequence[RunningServer], *, let_in: bool) -> str:
+    """What to say of the server of this user that has ``port`` already; empty when another program has it.
+
+    Args:
+        servers: that run.
+        let_in: whether its link may be shown, with the token: on a terminal, not in a log, which others may read.
+    """
+    there = next((server for server in servers if server.port == port), None)
+    if there is None:
+        return ""
+    kind = "Homeport" if there.is_homeport else "Jupyter server"
+    link = there.link if let_in or not there.token else f"{there.url}   ('homeport list' shows the link that lets in)"
+    return f"Your own {kind} serves {there.root_dir} there:\n    {link}\n'homeport stop {port}' stops it."
 
 
 def can_ask_for_password() -> bool:

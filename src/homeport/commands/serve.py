@@ -37,14 +37,14 @@ from homeport.commands.ending import (
     on_terminate,
     shut_down,
 )
-from homeport.commands.listening import as_public, can_ask_for_password, certificate_maker, check_exposure
+from homeport.commands.listening import as_public, can_ask_for_password, certificate_maker, check_exposure, who_is_there
 from homeport.commands.names import HOMEPORT, NOTEBOOK, Name
 from homeport.commands.password import set_public_password
 from homeport.commands.password_files import reread
 from homeport.commands.profiles import CONFIG_NAME, profile_folder
 from homeport.commands.question import can_ask
 from homeport.commands.reaper import stay_behind_as_init
-from homeport.errors import Forbidden, SupervisorUnavailable
+from homeport.errors import Forbidden, HomeportError, SupervisorUnavailable
 from homeport.options import Settings
 from homeport.systemd import Notifier
 
@@ -95,10 +95,22 @@ def run(arguments: Sequence[str], name: Name = HOMEPORT) -> int:
         wanted = replace(wanted, page=NAME)
     elif offer_welcome(root, memory=folders.state / "welcome-refused"):
         wanted = replace(wanted, page=NAME)
-    if wanted.daemon:
-        serve = partial(_run_loop, wanted, folders, container, None)
-        return daemon.start(folders, wanted.settings, container=container, serve=serve)
-    return _run_loop(wanted, folders, container, notifier, say)
+    try:
+        if wanted.daemon:
+            serve = partial(_run_loop, wanted, folders, container, None)
+            return daemon.start(folders, wanted.settings, container=container, serve=serve)
+        return _run_loop(wanted, folders, container, notifier, say)
+    except HomeportError as error:
+        there = _who_is_there(folders, error.data["port"]) if error.data.get("taken") else ""
+        if not there:
+            raise
+        raise HomeportError(f"{error.message}\n{there}", **error.data) from error
+
+
+def _who_is_there(folders: Folders, port: int) -> str:
+    from homeport.commands.running import running_servers
+
+    return who_is_there(port, running_servers(folders.runtime), let_in=sys.stderr.isatty())
 
 
 def _generate_config(wanted: Wanted) -> int:

@@ -44,7 +44,7 @@ _BUSY = (errno.EADDRINUSE, errno.EACCES)
 
 
 class CannotListen(HomeportError):
-    """No port could be bound; ``data`` has the port."""
+    """No port could be bound; ``data`` has the port, and whether it is ``taken``: somebody listens on it."""
 
     code = "cannot_listen"
 
@@ -214,9 +214,10 @@ class Server:
                     raise CannotListen(f"Cannot listen on {settings.ip or 'all addresses'}: {error.strerror}.", port=port) from error
                 log.info("Port %d is not free (%s).", port, error.strerror)
                 last_error = error
-        why = "is already in use" if last_error is not None and last_error.errno == errno.EADDRINUSE else "may not be used"
+        taken = last_error is not None and last_error.errno == errno.EADDRINUSE
+        why = "is already in use" if taken else "may not be used"
         more = f" and so are the next {settings.port_tries - 1}" if settings.port_tries > 1 else ""
-        raise CannotListen(f"Port {first} {why}{more}. Choose another one with --port.", port=first) from last_error
+        raise CannotListen(f"Port {first} {why}{more}. Choose another one with --port.", port=first, taken=taken) from last_error
 
     def _file(self):
         return self._parts.folders.runtime / f"jpserver-{os.getpid()}.json"
