@@ -52,6 +52,14 @@ def kernels_shown() -> list[str]:
     return [line.split()[0] for line in homeport("kernels").stdout.splitlines()[1:]]
 
 
+def runs_on(kernel: str) -> str:
+    """What is said when a server has ended and left this kernel."""
+    return (
+        "1 kernel runs on, and will be here again at the next start: "
+        f"'homeport kernels' lists it, 'homeport kernels stop {kernel[:8]}' ends it."
+    )
+
+
 # -- where it listens --
 
 
@@ -65,14 +73,6 @@ async def test_a_port_that_was_asked_for_and_is_taken_is_an_error(tmp_path: Path
     await stop_supervisor()
 
 
-async def test_the_next_free_port_is_used(make_server: MakeServer) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        server = make_server(options=(f"--port={port}", "--port-retries=40", "--log-level=error"))
-        server.port = 0
-        process = await asyncio.create_subprocess_exec(
-            *[sys.executable, "-m", "homeport", str(server.root), "--no-browser", *server.options, *AS_ROOT],
-            env=environment(),
 async def test_a_port_that_an_own_server_has_is_said_to_be_so(server: Server, tmp_path: Path) -> None:
     arguments = (str(tmp_path), "--no-browser", f"--port={server.port}", *AS_ROOT)
     taken = f"homeport: Port {server.port} is already in use. Choose another one with --port.\n"
@@ -93,6 +93,14 @@ async def test_a_port_that_an_own_server_has_is_said_to_be_so(server: Server, tm
     assert child.exitstatus == 1
 
 
+async def test_the_next_free_port_is_used(make_server: MakeServer) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        server = make_server(options=(f"--port={port}", "--port-retries=40", "--log-level=error"))
+        server.port = 0
+        process = await asyncio.create_subprocess_exec(
+            *[sys.executable, "-m", "homeport", str(server.root), "--no-browser", *server.options, *AS_ROOT],
+            env=environment(),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
         )
@@ -139,7 +147,7 @@ async def test_list_and_stop(make_server: MakeServer) -> None:
     assert str(one.port) in which.stderr
     assert (await asyncio.to_thread(homeport, "stop", "1")).returncode == 1
     stopped = await asyncio.to_thread(homeport, "stop", str(one.port))
-    assert (stopped.returncode, stopped.stdout) == (0, f"Stopped the server on port {one.port} ({one.root}).\n")
+    assert (stopped.returncode, stopped.stdout) == (0, f"Stopped the server on port {one.port} ({one.root}).\n{runs_on(kernel)}\n")
     assert one.process is not None
     assert await asyncio.wait_for(one.process.wait(), 10) == 0
     assert await asyncio.to_thread(kernels_shown) == [kernel[:8]]
@@ -151,6 +159,16 @@ async def test_list_and_stop(make_server: MakeServer) -> None:
     assert mine
     assert await asyncio.to_thread(kernels_shown) == []
     assert (await asyncio.to_thread(homeport, "list")).stdout.startswith("No server is running")
+
+
+async def test_stop_says_nothing_of_the_kernels_of_others(make_server: MakeServer) -> None:
+    one, other = make_server("one"), make_server("other")
+    await one.start()
+    await other.start()
+    await start_kernel(other)
+    stopped = await asyncio.to_thread(homeport, "stop", str(one.port))
+    assert (stopped.returncode, stopped.stdout) == (0, f"Stopped the server on port {one.port} ({one.root}).\n")
+    assert "The server has ended" not in one.output()
 
 
 async def test_stop_with_kernels_leaves_those_of_other_servers(make_server: MakeServer) -> None:
@@ -194,6 +212,8 @@ async def test_signals(make_server: MakeServer, sent: signal.Signals, on_stop: s
     assert await server.kill(sent) == 0
     assert not list(Path(os.environ["JUPYTER_RUNTIME_DIR"]).glob("jpserver-*"))
     assert await asyncio.to_thread(kernels_shown) == ([kernel[:8]] if stays else [])
+    assert (f"The server has ended; {runs_on(kernel)}\n" in server.output()) == stays
+    assert ("The server has ended" in server.output()) == stays
 
 
 async def test_kernels_are_there_again_at_the_next_start(make_server: MakeServer) -> None:
@@ -241,9 +261,11 @@ class Terminal:
         session = {"path": "a.ipynb", "name": "a.ipynb", "type": "notebook", "kernel": {"name": "python3"}}
         return str(api(self.url, self.token, "POST", "sessions", session)["kernel"]["id"])
 
-    def ended(self) -> int | None:
-        """Wait for the end; the exit status."""
+    def ended(self, *, kernel: str = "") -> int | None:
+        """Wait for the end; the exit status. Of ``kernel`` it is said that it runs on; of none when none is given."""
         self.child.expect(pexpect.EOF)
+        assert (f"The server has ended; {runs_on(kernel)}" if kernel else "") in str(self.child.before)
+        assert ("The server has ended" in str(self.child.before)) == bool(kernel)
         self.child.close()
         return self.child.exitstatus
 
@@ -269,7 +291,7 @@ def test_ctrl_c_asks_about_kernels(terminal: Terminal, answer: str, stays: bool)
     terminal.child.expect("a.ipynb  Python 3")
     terminal.child.expect(r"leave them running\?")
     terminal.child.send(answer)
-    assert terminal.ended() == 0
+    assert terminal.ended(kernel=kernel if stays else "") == 0
     assert kernels_shown() == ([kernel[:8]] if stays else [])
 
 
@@ -282,7 +304,7 @@ def test_ctrl_c_cancelled_and_then_twice(terminal: Terminal) -> None:
     terminal.child.sendintr()
     terminal.child.expect(r"leave them running\?")
     terminal.child.sendintr()
-    assert terminal.ended() == 0
+    assert terminal.ended(kernel=kernel) == 0
     assert kernels_shown() == [kernel[:8]]
 
 

@@ -68,7 +68,9 @@ def test_it_outlives_its_terminal_and_homeport_stop_ends_it(tmp_path: Path) -> N
         time.sleep(0.02)  # a file tells nobody that it changed
     assert (file.stat().st_mode & 0o777, match[1] in file.read_text()) == (0o600, False), "the token is for the terminal alone"
 
-    assert homeport("stop", cwd=tmp_path) == (0, f"Stopped the server on port {port} ({tmp_path}).\n")
+    status, said = homeport("stop", cwd=tmp_path)
+    assert (status, said.splitlines()[0]) == (0, f"Stopped the server on port {port} ({tmp_path}).")
+    assert "1 kernel runs on" in said
     assert kernel[:8] in homeport("kernels", cwd=tmp_path)[1], "kernels outlive it"
     assert "Traceback" not in file.read_text()
     assert sorted(each.name for each in file.parent.glob("server-*")) == [file.name]

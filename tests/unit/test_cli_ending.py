@@ -11,7 +11,17 @@ from collections.abc import Callable, Coroutine, Iterator
 import pytest
 
 from homeport.commands import question as questions
-from homeport.commands.ending import Answer, Kernels, brief_duration, is_main_of_container, kernel_question, kernels_running, on_terminate
+from homeport.commands.ending import (
+    Answer,
+    Kernels,
+    brief_duration,
+    is_main_of_container,
+    kept,
+    kernel_question,
+    kernels_running,
+    on_terminate,
+    run_on,
+)
 from homeport.commands.question import Question
 
 
@@ -56,6 +66,15 @@ def test_behind_our_own_init_is_always_the_main_process() -> None:
 @pytest.mark.parametrize(("seconds", "text"), [(-1, "0 s"), (5, "5 s"), (600, "10 min"), (9000, "2 h"), (500000, "6 days")])
 def test_brief_duration(seconds: float, text: str) -> None:
     assert brief_duration(seconds) == text
+
+
+def test_what_is_said_of_kernels_that_run_on() -> None:
+    assert kept([]) == "The server has ended; no kernel is running."
+    assert kept(["0123456789", "abcdef0123"]) == (
+        "The server has ended; 2 kernels run on, and will be here again at the next start: "
+        "'homeport kernels' lists them, 'homeport kernels stop ID' ends one."
+    )
+    assert run_on(["0123456789"], again=False) == "1 kernel runs on: 'homeport kernels' lists it, 'homeport kernels stop 01234567' ends it."
 
 
 @pytest.fixture

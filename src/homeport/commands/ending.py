@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -86,12 +86,30 @@ def describe_kernels(kernels: Iterable[KernelInfo], sessions: Sessions, now: flo
     return sorted(lines)
 
 
-def kept(kernels: int) -> str:
-    """What a log says of the kernels that a server leaves running."""
-    if kernels == 0:
+def kept(kernels: Sequence[str]) -> str:
+    """What is said of the kernels that a server leaves running. ``kernels``: their ids."""
+    if not kernels:
         return "The server has ended; no kernel is running."
-    running = "1 kernel runs on" if kernels == 1 else f"{kernels} kernels run on"
-    return f"The server has ended; {running}, and will be here again at the next start. 'homeport stop --kernels' ends kernels."
+    return f"The server has ended; {run_on(kernels, again=True)}"
+
+
+def run_on(kernels: Sequence[str], *, again: bool) -> str:
+    """That kernels run on, and how to see and end them.
+
+    Args:
+        kernels: their ids; at least one.
+        again: say that a server that is started will have them, too.
+    """
+    one = len(kernels) == 1
+    running = "1 kernel runs on" if one else f"{len(kernels)} kernels run on"
+    later = ", and will be here again at the next start" if again else ""
+    them, how = ("it", f"{short(kernels[0])}' ends it") if one else ("them", "ID' ends one")
+    return f"{running}{later}: 'homeport kernels' lists {them}, 'homeport kernels stop {how}."
+
+
+def short(kernel_id: str) -> str:
+    """As much of an id as a person needs."""
+    return kernel_id[:8]
 
 
 def brief_duration(seconds: float) -> str:

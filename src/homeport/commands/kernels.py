@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from homeport.commands.arguments import Parser
-from homeport.commands.ending import brief_duration
+from homeport.commands.ending import brief_duration, short
 from homeport.commands.reach import the_supervisor
 from homeport.errors import BadRequest, NotFound
 
@@ -91,11 +91,6 @@ async def _stop(supervisor: SupervisorClient, kernels: Sequence[KernelInfo]) -> 
         else:
             print(f"{short(info.kernel_id)}: shut down")
     return 1 if failed else 0
-
-
-def short(kernel_id: str) -> str:
-    """As much of an id as a person needs."""
-    return kernel_id[:8]
 
 
 def _show(folders: Folders, supervisor: SupervisorClient) -> None:

@@ -290,7 +290,7 @@ class _Ending:
         await asyncio.shield(self._kernels)
 
     async def close(self) -> None:
-        """Save everything, then leave kernels as decided, and let go of the supervisor."""
+        """Save everything, then leave kernels as decided, let go of the supervisor, and say which kernels run on."""
         if self._asking is not None:
             self._asking.cancel()
         built = self._built
@@ -298,15 +298,19 @@ class _Ending:
             self._notifier.stopping("Saves what is open, and leaves")
         await built.server.stop()
         await built.documents.close()
+        how = ""
         if self._kernels.done() and self._kernels.result() is Kernels.SHUT_DOWN:
             await self._shut_kernels_down()
-        elif self._notifier is not None and self._kernels.done():
-            how = kept(len(self._own_kernels()))
-            say(how)
+        elif self._kernels.done():
+            left = [info.kernel_id for info in self._own_kernels()]
+            how = kept(left) if left or self._notifier is not None else ""
+        if how and self._notifier is not None:
             self._notifier.stopping(how)
         built.sessions.close()
         await built.supervisor.close()
         opener_file(built.folders).unlink(missing_ok=True)
+        if how:
+            say(how)
 
     async def _shut_kernels_down(self) -> None:
         supervisor = self._built.supervisor

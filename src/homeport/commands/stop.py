@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -12,13 +13,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from homeport.commands.arguments import Parser
-from homeport.errors import HomeportError, NotFound
+from homeport.commands.ending import kernels_of, run_on, shut_down
+from homeport.commands.reach import the_supervisor
+from homeport.errors import HomeportError, NotFound, SupervisorUnavailable
 
 if TYPE_CHECKING:
     import psutil
 
     from homeport.commands.running import RunningServer
     from homeport.folders import Folders
+    from homeport.kernels.client import KernelInfo, SupervisorClient
 
 # A server first saves everything; on a slow disk that takes its time.
 _PATIENCE = 30.0
@@ -82,10 +86,15 @@ def run(arguments: Sequence[str]) -> int:
     server = choose(ours if given.port is None else servers, given.port)
     _end(server)
     print(f"Stopped the server on port {server.port} ({server.root_dir}).")
+    alone = all(each.pid == server.pid or not each.is_homeport for each in servers)
     if given.kernels:
-        alone = all(each.pid == server.pid or not each.is_homeport for each in servers)
         count = asyncio.run(shut_kernels_down(folders, server, every=alone))
         print(f"Shut down {in_words(count)}." if count else "No kernel of it was running.")
+    elif server.is_homeport:
+        with contextlib.suppress(SupervisorUnavailable):  # the server has ended all the same
+            left = asyncio.run(kernels_left(folders, server, every=alone))
+            if left:
+                print(run_on(left, again=True))
     return 0
 
 
@@ -123,9 +132,6 @@ def _wait_for(process: psutil.Process) -> None:
 
 async def shut_all_down(folders: Folders) -> int:
     """No server is left, so the kernels are nobody else's."""
-    from homeport.commands.ending import shut_down
-    from homeport.commands.reach import the_supervisor
-
     async with the_supervisor(folders) as supervisor:
         if supervisor is None:
             return 0
@@ -140,13 +146,21 @@ async def shut_kernels_down(folders: Folders, server: RunningServer, *, every: b
     Args:
         every: all kernels are its own, since there is no other server.
     """
-    from homeport.commands.ending import kernels_of, shut_down
-    from homeport.commands.reach import the_supervisor
-    from homeport.kernels.sessions import Sessions
-
     async with the_supervisor(folders) as supervisor:
         if supervisor is None:
             return 0
-        mine = kernels_of(supervisor, Sessions(folders, supervisor, Path(server.root_dir)), every=every)
+        mine = _kernels_of(supervisor, folders, server, every=every)
         await shut_down(supervisor, mine)
         return len(mine)
+
+
+async def kernels_left(folders: Folders, server: RunningServer, *, every: bool) -> list[str]:
+    """The ids of the kernels that a server that has ended left running; see :func:`shut_kernels_down`."""
+    async with the_supervisor(folders) as supervisor:
+        return [] if supervisor is None else [info.kernel_id for info in _kernels_of(supervisor, folders, server, every=every)]
+
+
+def _kernels_of(supervisor: SupervisorClient, folders: Folders, server: RunningServer, *, every: bool) -> list[KernelInfo]:
+    from homeport.kernels.sessions import Sessions
+
+    return kernels_of(supervisor, Sessions(folders, supervisor, Path(server.root_dir)), every=every)
