@@ -106,8 +106,8 @@ async def test_what_cannot_run_is_said_and_the_others_run(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["none.ipynb"], "There is no notebook none.ipynb."),
-        (["."], ". is a folder; name the notebooks in it."),
+        (["none.ipynb"], "There is no notebook none.ipynb. Nothing was run.\n"),
+        (["."], ". is a folder; name the notebooks in it. Nothing was run.\n"),
         (["a.ipynb", "--jobs=none"], "--jobs none is not a number of notebooks"),
     ],
 )

@@ -87,9 +87,9 @@ def read_command_line(arguments: Sequence[str]) -> Wanted:
     files = [_without_links(Path(os.path.expanduser(name))) for name in names]
     for name, file in zip(names, files, strict=True):
         if file.is_dir():
-            raise BadRequest(f"{name} is a folder; name the notebooks in it.", path=name)
+            raise BadRequest(f"{name} is a folder; name the notebooks in it. Nothing was run.", path=name)
         if not file.exists():
-            raise NotFound(f"There is no notebook {name}.", path=name)
+            raise NotFound(f"There is no notebook {name}. Nothing was run.", path=name)
     options = ["--allow-root"] if given.allow_root else []
     return Wanted(files, names, int(given.jobs), given.restart, given.keep_going, options)
 
