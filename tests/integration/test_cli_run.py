@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -16,6 +18,8 @@ import pytest_asyncio
 from harness import notebooks
 from harness.document_client import OpenDocument
 from harness.server import AS_ROOT, Server, environment, stop_supervisor
+from homeport.commands.running import running_servers
+from homeport.folders import Folders
 
 SLOW = "import time\nfor n in range(1, 101):\n    print(n, flush=True); time.sleep(0.05)"
 LINES = "".join(f"{n}\n" for n in range(1, 101))
@@ -78,6 +82,7 @@ async def test_a_server_is_started_and_ends_with_its_kernels(tmp_path: Path) -> 
     assert "below/b.ipynb: done, 1 cell in" in said
     assert "Traceback" not in said
     assert "\x1b" not in said
+    assert "homeport kernels" not in said, "no kernel runs on"
     assert text(tmp_path / "a.ipynb", 1) == "42\n"
     assert text(tmp_path / "below" / "b.ipynb", 0) == f"{tmp_path / 'below'}\n"
     assert (await homeport("list", cwd=tmp_path))[1] == "No server is running. 'homeport' starts one.\n"
@@ -140,6 +145,40 @@ async def test_on_a_running_server_a_page_sees_it_and_the_kernel_stays(server: S
     await page.until(lambda: page.text(3) == "Ada\n", "the last output")
     assert "Starting a server" not in said
     assert page.state["kernel"]["state"] in ("idle", "busy")
+    kernel = page.state["kernel"]["id"][:8]
+    assert rest.decode().endswith(f"1 kernel runs on: 'homeport kernels' lists it, 'homeport kernels stop {kernel}' ends it.\n")
+
+
+async def test_only_kernels_that_still_run_are_said_to_run_on(server: Server) -> None:
+    for name in ("a.ipynb", "b.ipynb"):
+        notebooks.write(server.root / name, "1")
+    notebooks.write(server.root / "c.ipynb", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
+    _, said = await homeport("run", "a.ipynb", "b.ipynb", "c.ipynb", cwd=server.root)
+    assert said.endswith("2 kernels run on: 'homeport kernels' lists them, 'homeport kernels stop ID' ends one.\n")
+
+
+async def test_a_kernel_of_before_outlives_the_server_that_was_started(server: Server) -> None:
+    notebooks.write(server.root / "a.ipynb", "print(globals().get('x')); x = 1")
+    await homeport("run", "a.ipynb", cwd=server.root)
+    await server.kill(signal.SIGTERM)
+    status, said = await homeport("run", "a.ipynb", *AS_ROOT, cwd=server.root)
+    assert status == 0, said
+    assert text(server.root / "a.ipynb", 0) == "1\n"
+    assert "Starting a server" in said
+    assert "\n1 kernel runs on: 'homeport kernels' lists it, " in said
+    assert "python3" in (await homeport("kernels", cwd=server.root))[1]
+
+
+async def test_kernels_that_a_server_that_was_killed_could_not_end_are_named(tmp_path: Path) -> None:
+    notebooks.write(tmp_path / "a.ipynb", "import time; print('on', flush=True); time.sleep(60)")
+    running = asyncio.create_task(homeport("run", "a.ipynb", *AS_ROOT, cwd=tmp_path))
+    await printed(tmp_path / "a.ipynb", 0, "on\n")
+    (started,) = running_servers(Folders.from_environment().runtime)
+    os.kill(started.pid, signal.SIGKILL)
+    status, said = await running
+    assert status == 1
+    assert "The server that was started has ended." in said
+    assert "1 kernel runs on: 'homeport kernels' lists it, " in said
 
 
 async def test_keep_going_and_restart(server: Server) -> None:

@@ -7,6 +7,7 @@ nothing. A server that serves the notebook already is used; otherwise one is sta
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -17,12 +18,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from homeport.commands.arguments import COMMAND_LINE, Parser
+from homeport.commands.ending import run_on
 from homeport.commands.own_server import OwnServer, root_of, server_of
 from homeport.commands.progress import Progress
 from homeport.commands.question import Question, can_ask
+from homeport.commands.reach import the_supervisor
 from homeport.commands.run_notebook import NotebookRun
 from homeport.commands.running import RunningServer, running_servers
-from homeport.errors import BadRequest, HomeportError, NotFound
+from homeport.errors import BadRequest, HomeportError, NotFound, SupervisorUnavailable
 from homeport.options import BadOption
 
 if TYPE_CHECKING:
@@ -60,9 +63,9 @@ def make_parser() -> Parser:
     parser = Parser(
         "homeport run",
         "Run all cells of notebooks on the server, and save the outputs in them as they come.",
-        "A server that serves the notebook's folder is used, with the notebook's kernel if it has one; otherwise a server is\n"
-        "started, which ends afterwards with the kernels. Exit status: 0 when all went well, 1 when a cell failed or a notebook\n"
-        "could not be run, 130 when Ctrl-C interrupted it.",
+        "A server that serves the notebook's folder is used, with the notebook's kernel if it has one; that kernel runs on\n"
+        "afterwards. Otherwise a server is started, which ends afterwards with the kernels that it started. Exit status: 0 when\n"
+        "all went well, 1 when a cell failed or a notebook could not be run, 130 when Ctrl-C interrupted it.",
     )
     parser.add_argument("notebooks", nargs="+", metavar="NOTEBOOK", help="a notebook file")
     parser.add_argument("-j", "--jobs", metavar="N", default="1", help="how many notebooks run at the same time [1]")
@@ -126,6 +129,7 @@ class _Command:
             silence=(Answer.GO_ON, "the run goes on."),
         )
         self._own: OwnServer | None = None
+        self._begun: list[NotebookRun] = []
         self._running: dict[NotebookRun, asyncio.Task[bool]] = {}
         self._fine = True
         self._ending: Answer | None = None
@@ -146,7 +150,8 @@ class _Command:
                 self._asking.cancel()  # it has ended before the answer
                 await asyncio.gather(self._asking, return_exceptions=True)
             self._progress.close()
-            await self._end_server()
+            if not await self._end_server():
+                await self._tell_kernels()
         if self._ending is Answer.INTERRUPT:
             return INTERRUPTED
         return 0 if self._fine else 1
@@ -179,6 +184,7 @@ class _Command:
         own = self._own is not None and server == self._own.find()
         notebook = NotebookRun(name, file.relative_to(root_of(server)).as_posix(), lambda: self._place_of(file), self._progress)
         options = {"restart": self._wanted.restart, "stop_on_error": not self._wanted.keep_going, "shut_down": own}
+        self._begun.append(notebook)
         self._running[notebook] = asyncio.create_task(notebook.run(**options), name=name)
 
     def _server_of(self, file: Path) -> RunningServer | None:
@@ -200,16 +206,29 @@ class _Command:
         await own.start()
         return own
 
-    async def _end_server(self) -> None:
+    async def _end_server(self) -> bool:
+        """End the server that was started. True: it goes on, since what runs was left to it; how to end it was said."""
         if self._own is None:
-            return
+            return False
         if self._ending is Answer.LEAVE and not self._own.ended:
             server = self._own.find()
             self._own.leave()
             if server is not None:
                 self._progress.say(f"The server goes on:  {server.link}\n'homeport stop {server.port} --kernels' ends it.")
-        else:
-            await self._own.stop()
+            return True
+        await self._own.stop()
+        return False
+
+    async def _tell_kernels(self) -> None:
+        """Which of the notebooks' kernels run on: all, with a server that ran already; otherwise those of before, or when it was killed."""
+        seen = dict.fromkeys(notebook.kernel_id for notebook in self._begun if notebook.kernel_id)
+        if not seen:
+            return
+        with contextlib.suppress(SupervisorUnavailable):
+            async with the_supervisor(self._folders) as supervisor:
+                alive = {info.kernel_id for info in supervisor.kernels.values() if info.state != "dead"} if supervisor is not None else ()
+            if left := [each for each in seen if each in alive]:
+                self._progress.say(run_on(left, again=False))
 
     async def _leave(self) -> None:
         """What still runs is left to the server."""

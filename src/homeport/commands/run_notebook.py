@@ -57,6 +57,11 @@ class NotebookRun:
         self._interrupted = False
 
     @property
+    def kernel_id(self) -> str:
+        """The kernel that it had last, as far as is known; empty when it had none. It may have ended since."""
+        return str(self._kernel().get("id") or "")
+
+    @property
     def queued(self) -> bool:
         """Whether the server has its cells."""
         return bool(self._cells)
