@@ -180,6 +180,8 @@ function Elapsed({ run }: { run: QueueEntry }): JSX.Element {
 }
 
 function Took({ view }: { view: CellView }): JSX.Element | null {
+  // The times come after the outputs and the number, in a change of their own.
+  view.revision.metadata.value;
   const execution = view.cell.value.metadata.execution;
   if (!isObject(execution)) return null;
   const start = timeOf(execution["iopub.execute_input"] ?? execution["iopub.status.busy"]);
