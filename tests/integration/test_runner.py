@@ -187,6 +187,9 @@ async def test_the_queue_is_shown_and_can_be_cancelled_and_interrupted() -> None
         await desk.runner.interrupt()
         assert await desk.results([a, c]) == ["error", "aborted"]
         assert desk.outputs("a")[-1]["ename"] == "KeyboardInterrupt"
+        await desk.until(lambda: desk.room.state["notices"])
+        notices: Any = desk.room.state["notices"]
+        assert [notice["text"] for notice in notices] == ["Interrupted at cell 1. 1 cell was not run."]
 
 
 async def test_inputs_are_answered_once_and_interrupted() -> None:

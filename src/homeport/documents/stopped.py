@@ -35,14 +35,16 @@ class StoppedNotice:
         self._room.notice(_KEY, "warning", text, action={"label": "Go to the cell", "cell": stopped.failed.cell_id})
 
     def _text(self, stopped: Stopped) -> str:
-        """Empty when there is nothing to tell: somebody interrupted, the cell is gone, or what was left was no code."""
+        """Empty when there is nothing to tell: the cell is gone, or what was left was no code."""
         cell_ids = self._room.cell_ids()
         cell_id = stopped.failed.cell_id
         name = self._error(cell_id)
         left = sum(self._has_code(run.cell_id) for run in stopped.aborted)
-        if cell_id not in cell_ids or name == "KeyboardInterrupt" or not left:
+        if cell_id not in cell_ids or not left:
             return ""
         rest = "1 cell was not run" if left == 1 else f"{left} cells were not run"
+        if name == "KeyboardInterrupt":
+            return f"Interrupted at cell {cell_ids.index(cell_id) + 1}. {rest}."
         return f"Stopped at cell {cell_ids.index(cell_id) + 1}{f': {name}' if name else ''}. {rest}."
 
     def _error(self, cell_id: str) -> str:
