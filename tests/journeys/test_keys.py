@@ -49,6 +49,30 @@ async def test_cells_are_cut_pasted_moved_merged_split_and_brought_back(server: 
     await page.finished()
 
 
+async def test_cells_are_copied_into_another_notebook(server: Server, open_page: OpenPage) -> None:
+    notebooks.write(server.root / "from.ipynb", "first = 1", "second = 2")
+    target = server.root / "to.ipynb"
+    notebooks.write(target, "mine")
+    page = await NotebookPage(await open_page(server, "notebooks/from.ipynb")).loaded()
+    other = await page.page.context.new_page()
+    await other.goto(page.page.url.replace("from.ipynb", "to.ipynb"))
+    there = await NotebookPage(other).loaded()
+    await page.page.bring_to_front()
+    await page.cell(0).locator(".cell-source").click()
+    for key in ("Escape", "Shift+ArrowDown", "c"):
+        await page.page.keyboard.press(key)
+    await other.bring_to_front()
+    await there.cell(0).locator(".cell-source").click()
+    for key in ("Escape", "v"):
+        await other.keyboard.press(key)
+    await expect(there.cell(2)).to_contain_text("second = 2")
+    await there.finished()
+    cells = notebooks.read(target)["cells"]
+    assert ["".join(cell["source"]) for cell in cells] == ["mine", "first = 1", "second = 2"]
+    ids = [cell["id"] for cell in cells[1:]]
+    assert not {cell["id"] for cell in notebooks.read(server.root / "from.ipynb")["cells"]} & set(ids), "a copy is another cell"
+
+
 async def test_types_headings_and_splitting(server: Server, open_page: OpenPage) -> None:
     notebooks.write(server.root / "types.ipynb", "one\ntwo", "words")
     page = await NotebookPage(await open_page(server, "notebooks/types.ipynb")).loaded()

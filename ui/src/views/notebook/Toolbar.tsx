@@ -180,7 +180,7 @@ function useRoving(): { current: HTMLDivElement | null } {
 }
 
 export function Toolbar({ page }: { page: Page }): JSX.Element {
-  const empty = page.clipboard.value.length === 0;
+  const empty = page.clipboard.cells.value.length === 0;
   const bar = useRoving();
   return (
     <div ref={bar} class="toolbar" role="toolbar" aria-label="Notebook">

@@ -86,13 +86,14 @@ function remove(page: Page): void {
 }
 
 function copy(page: Page): void {
-  page.clipboard.value = selectedViews(page).map((view) => view.cell.peek().toJson());
-  const count = page.clipboard.peek().length;
+  const cells = selectedViews(page).map((view) => view.cell.peek().toJson());
+  page.clipboard.put(cells);
+  const count = cells.length;
   page.announce(count === 1 ? "Cell copied" : `${count} cells copied`);
 }
 
 function paste(page: Page, where: "above" | "below"): void {
-  const cells = page.clipboard.peek();
+  const cells = [...page.clipboard.cells.peek()];
   if (cells.length === 0) return;
   const indices = selectedViews(page).map((view) => page.cells.peek().indexOf(view));
   const index = where === "above" ? Math.min(...indices) : Math.max(...indices) + 1;

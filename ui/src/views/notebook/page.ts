@@ -6,12 +6,13 @@ import { batch, computed, effect, type ReadonlySignal, signal } from "@preact/si
 import type * as EditorModule from "../../editor/editor";
 import type { PageConfig } from "../../main/config";
 import type { Notebook } from "../../model/notebook";
-import { type CellJson, isObject } from "../../model/schema";
+import { isObject } from "../../model/schema";
 import type { DocumentSync } from "../../model/sync";
 import { type Link, type LinkView, newId } from "../../net/link";
 import { type Rest, rest, urlOf } from "../../net/rest";
 import { toast } from "../common";
 import { type CellView, CellViews } from "./cells";
+import { Clipboard } from "./clipboard";
 import { afterDrawing } from "./drawing";
 import { Nearness } from "./nearness";
 import { ServerState } from "./server_state";
@@ -45,7 +46,7 @@ export class Page {
   readonly anchor = signal("");
   readonly mode = signal<Mode>("command");
   readonly lineNumbers = signal(readFlag(LINE_NUMBERS));
-  readonly clipboard = signal<CellJson[]>([]);
+  readonly clipboard: Clipboard;
   readonly helpShown = signal(false);
   readonly historyShown = signal(false);
   /** How often the search was asked for since it was closed; 0: it is closed. */
@@ -71,6 +72,7 @@ export class Page {
     this.link = link;
     this.sync = sync;
     this.rest = rest(config.baseUrl);
+    this.clipboard = new Clipboard(config.baseUrl);
     this.path.value = config.path;
     this.views.value = new CellViews(sync.notebook);
     sync.observe(() => this.documentChanged());
