@@ -129,6 +129,16 @@ class KernelLink:
         self._room.notice(_NOTICE, "error", error.message, action={"op": "start_kernel", "choices": choices})
         self.show()
 
+    async def check(self) -> None:
+        """Say at once that the kernel which the notebook wants is not installed, and not only when somebody runs a cell."""
+        wanted = self._wanted()
+        if self.info is not None or wanted is None:
+            return
+        specs = await self._supervisor.kernelspecs()
+        if wanted not in specs.specs and self.info is None and self._failed is None:
+            text = f"The kernel {wanted!r}, which this notebook wants, is not installed on this machine. Choose another to run it."
+            self._room.notice(_NOTICE, "warning", text, action={"op": "start_kernel", "choices": _choices(specs)})
+
     def show(self) -> None:
         """Tell pages what the kernel is now."""
         info = self.info

@@ -147,6 +147,7 @@ class Runner:
         """Go on with what the log holds, and be ready for more."""
         self._driver = asyncio.create_task(self._drive(), name=f"runs of {self.path}")
         self._link.show()
+        self._spawn(self._check_kernel(), f"kernel of {self.path}")
         self._runs.flush()
         self._follow()
         run = self._running()
@@ -419,6 +420,11 @@ class Runner:
         task = asyncio.create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    async def _check_kernel(self) -> None:
+        # Without a link to the supervisor nothing is known; a page says that by itself.
+        with suppress(HomeportError):
+            await self._link.check()
 
     async def _drive(self) -> None:
         """Bring the head of the queue to the kernel, one at a time."""
