@@ -59,6 +59,40 @@ async def test_what_is_found_out_after_the_page_was_sent_is_said_all_the_same(se
     await expect(page.locator("article[data-cell-id]")).to_contain_text("print('mended')", timeout=90_000)
 
 
+async def test_a_kernel_that_is_not_installed_is_said_on_opening(server: Server, open_page: OpenPage) -> None:
+    notebooks.write(server.root / "elsewhere.ipynb", "1 + 1", kernel="julia-9.9")
+    page = await NotebookPage(await open_page(server, "notebooks/elsewhere.ipynb")).loaded()
+    notice = page.page.get_by_text("The kernel 'julia-9.9', which this notebook wants, is not installed on this machine.")
+    await notice.wait_for()
+    await expect(page.page.get_by_role("button", name="not started")).to_be_visible()
+    await page.press("Choose a kernel")
+    await page.page.get_by_role("dialog", name="Choose a kernel").get_by_role("button", name="Python 3").click()
+    await page.state(kernel="idle")
+    await expect(notice).to_have_count(0)
+    await page.run_all()
+    await expect(page.cell(0)).to_contain_text("2")
+    await page.finished()
+
+
+@pytest.mark.expect_console(r"status of 409")
+async def test_a_name_that_is_taken_stays_in_the_dialog(server: Server, open_page: OpenPage) -> None:
+    notebooks.write(server.root / "one.ipynb", "1")
+    notebooks.write(server.root / "two.ipynb", "2")
+    page = await NotebookPage(await open_page(server, "notebooks/one.ipynb")).loaded()
+    await page.press("Rename notebook one")
+    dialog = page.page.get_by_role("dialog", name="Rename notebook")
+    field = dialog.get_by_role("textbox", name="New name")
+    await field.fill("two.ipynb")
+    await field.press("Enter")
+    await expect(dialog.get_by_role("alert")).to_contain_text("two.ipynb")
+    await expect(field).to_have_value("two.ipynb")
+    await field.fill("three.ipynb")
+    await expect(dialog.get_by_role("alert")).to_have_count(0)
+    await field.press("Enter")
+    await page.page.wait_for_url("**/three.ipynb")
+    assert sorted(path.name for path in server.root.iterdir() if path.suffix == ".ipynb") == ["three.ipynb", "two.ipynb"]
+
+
 @pytest.mark.expect_log(r"The kernel 'Broken' exited with status 1 while it was starting")
 async def test_a_kernel_that_dies_at_start_shows_its_words_and_a_choice_of_others(server: Server, open_page: OpenPage) -> None:
     spec = Path(os.environ["JUPYTER_DATA_DIR"]) / "kernels" / "broken"

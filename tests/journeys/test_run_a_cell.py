@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import shutil
 from pathlib import Path
 
@@ -79,6 +80,18 @@ async def test_a_question_takes_no_focus_from_whoever_works_and_is_found_again(s
     await field.press("Enter")
     await expect(answer).to_have_count(0)
     await page.finished()
+
+
+async def test_how_long_a_cell_took_stands_beside_it_also_when_it_printed(server: Server, open_page: OpenPage) -> None:
+    code = "import time\nprint('begun', flush=True)\ntime.sleep(0.6)\nprint('done')"
+    notebooks.write(server.root / "took.ipynb", code, "time.sleep(0.6)")
+    page = await NotebookPage(await open_page(server, "notebooks/took.ipynb")).loaded()
+    await page.run_all()
+    for number in range(2):
+        await expect(page.cell(number).locator(".run-note")).to_have_text(re.compile(r"^0\.[6-9] s$|^[1-9]"))
+    await page.finished()
+    for number in range(2):
+        await expect(page.cell(number).locator(".run-note")).to_have_text(re.compile(r"^0\.[6-9] s$|^[1-9]"))
 
 
 async def test_an_error_stops_what_waits_behind_it(server: Server, open_page: OpenPage) -> None:
@@ -169,6 +182,15 @@ async def test_an_endless_cell_is_interrupted(server: Server, open_page: OpenPag
     await expect(page.cell(0).locator(".cell-outputs")).to_contain_text("on my way")
     await page.page.get_by_role("toolbar").get_by_role("button", name="Interrupt kernel").click()
     await expect(page.cell(0)).to_contain_text("KeyboardInterrupt")
+
+
+async def test_whoever_interrupts_several_cells_is_told_what_was_not_run(server: Server, open_page: OpenPage) -> None:
+    notebooks.write(server.root / "several.ipynb", "import time\nprint('on')\ntime.sleep(300)", "# Title", "2", "3")
+    page = await NotebookPage(await open_page(server, "notebooks/several.ipynb")).loaded()
+    await page.run_all()
+    await expect(page.cell(0).locator(".cell-outputs")).to_contain_text("on")
+    await page.press("Interrupt kernel")
+    await expect(page.page.get_by_text("Interrupted at cell 1. 3 cells were not run.")).to_be_visible()
 
 
 async def test_an_interrupt_right_after_the_click_stops_what_has_not_begun(server: Server, open_page: OpenPage) -> None:

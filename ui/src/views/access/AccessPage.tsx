@@ -3,7 +3,8 @@ import type { ComponentChildren, JSX } from "preact";
 import { useRef, useState } from "preact/hooks";
 import type { PageConfig } from "../../main/config";
 import { urlOf } from "../../net/rest";
-import { Banner, Button, confirm, PageHeader } from "../common";
+import { Banner, Button, confirm, Icon, PageHeader } from "../common";
+import { BackIcon } from "../common/icons";
 import { fullTime, timeAgo } from "../tree/listing";
 import { type AccessList, type Login, type ScopeKind, scopeText, type Token } from "./access_list";
 
@@ -12,6 +13,10 @@ export function AccessPage({ config, list }: { config: PageConfig; list: AccessL
     <div class="access-page">
       <PageHeader home={urlOf(config.baseUrl, "tree")} />
       <main class="access-main">
+        <a class="access-back" href={urlOf(config.baseUrl, "tree")}>
+          <Icon icon={BackIcon} size={16} />
+          Files
+        </a>
         {list.trouble.value && <Banner level="error">{list.trouble.value}</Banner>}
         <Logins list={list} baseUrl={config.baseUrl} />
         <Tokens list={list} />

@@ -1,5 +1,5 @@
 import { type ComponentChildren, type JSX, render } from "preact";
-import { useId, useLayoutEffect, useRef } from "preact/hooks";
+import { useId, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { Button, IconButton } from "./Button";
 import { CloseIcon } from "./icons";
 
@@ -136,6 +136,7 @@ export async function confirm(question: {
  *
  * @param question.select how many characters of `value` are selected at first, so that a name can be changed without its ending.
  * @param question.check says what is wrong with a text, or "" when nothing is.
+ * @param question.carryOut does what was asked for; says why that failed, or "". The dialog stays open with the text until it is done.
  * @returns the text, or null when the dialog was closed.
  */
 export function askText(question: {
@@ -145,6 +146,7 @@ export function askText(question: {
   action: string;
   select?: number;
   check?: (value: string) => string;
+  carryOut?: (value: string) => Promise<string>;
 }): Promise<string | null> {
   return showDialog<string>((done) => <TextQuestion {...question} done={done} />);
 }
@@ -156,19 +158,34 @@ function TextQuestion({
   action,
   select,
   check,
+  carryOut,
   done,
 }: Parameters<typeof askText>[0] & { done: (answer: string | null) => void }): JSX.Element {
   const input = useRef<HTMLInputElement>(null);
   const formId = useId();
   const inputId = useId();
+  const troubleId = useId();
   // Only when the dialog opens.
   useLayoutEffect(() => {
     input.current?.focus();
     input.current?.setSelectionRange(0, select ?? value.length);
   }, []);
+  const [trouble, setTrouble] = useState("");
+  const [busy, setBusy] = useState(false);
   const validate = () => {
     const field = input.current;
     field?.setCustomValidity(check?.(field.value.trim()) ?? "");
+    setTrouble("");
+  };
+  const submit = async (): Promise<void> => {
+    const value = input.current?.value.trim() ?? "";
+    if (busy) return;
+    setBusy(true);
+    const failure = (await carryOut?.(value)) ?? "";
+    if (failure === "") return done(value);
+    setBusy(false);
+    setTrouble(failure);
+    input.current?.focus();
   };
   return (
     <Dialog
@@ -177,7 +194,7 @@ function TextQuestion({
       actions={
         <>
           <Button onClick={() => done(null)}>Cancel</Button>
-          <Button variant="primary" type="submit" form={formId}>
+          <Button variant="primary" type="submit" form={formId} disabled={busy}>
             {action}
           </Button>
         </>
@@ -187,7 +204,7 @@ function TextQuestion({
         id={formId}
         onSubmit={(event) => {
           event.preventDefault();
-          done(input.current?.value.trim() ?? null);
+          void submit();
         }}
       >
         <label class="field" for={inputId}>
@@ -200,9 +217,16 @@ function TextQuestion({
             required
             autocomplete="off"
             spellcheck={false}
+            aria-invalid={trouble !== ""}
+            aria-describedby={trouble ? troubleId : undefined}
             onInput={validate}
           />
         </label>
+        {trouble && (
+          <p id={troubleId} class="field-trouble" role="alert">
+            {trouble}
+          </p>
+        )}
       </form>
     </Dialog>
   );

@@ -7,6 +7,7 @@ export {
   ArrowUp as UpIcon,
   Check as CheckIcon,
   ChevronDown as ChevronDownIcon,
+  ChevronLeft as BackIcon,
   ChevronRight as ChevronRightIcon,
   CircleAlert as ErrorIcon,
   CircleCheck as SuccessIcon,

@@ -136,6 +136,7 @@ function howItEnded(reason: string): string {
 
 function DeadKernel({ page }: { page: Page }): JSX.Element | null {
   const kernel = page.server.kernel.value;
+  const read = useSignal(0);
   if (kernel?.state === "dead") {
     const failed = failedStart(page);
     // A kernel that is not installed cannot be started again.
@@ -179,9 +180,14 @@ function DeadKernel({ page }: { page: Page }): JSX.Element | null {
       </Banner>
     );
   }
-  if (kernel?.lost) {
+  if (kernel?.lost && kernel.generation !== read.value) {
     return (
-      <Banner level="warning">
+      <Banner
+        level="warning"
+        onDismiss={() => {
+          read.value = kernel.generation;
+        }}
+      >
         This kernel was found again after its supervisor had died: some of what it printed in between may be missing.
       </Banner>
     );

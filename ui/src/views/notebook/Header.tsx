@@ -1,7 +1,7 @@
 /** The head of the page: where we are, what is saved, whether the link and the kernel are there. */
 import type { JSX } from "preact";
 import { urlOf } from "../../net/rest";
-import { askText, Icon, Mark, MenuButton, type MenuItem, ThemeMenu, toast } from "../common";
+import { askText, Icon, Mark, MenuButton, type MenuItem, ThemeMenu } from "../common";
 import { act } from "./actions";
 import { BackIcon, CloseIcon, OfflineIcon, QueueIcon, RestartIcon, ShutDownIcon, StopIcon, SwitchIcon } from "./icons";
 import type { Page } from "./page";
@@ -66,26 +66,29 @@ function Name({ page }: { page: Page }): JSX.Element {
 async function rename(page: Page): Promise<void> {
   const path = page.path.peek();
   const name = nameOf(path);
-  const wanted = await askText({
+  await askText({
     title: "Rename notebook",
     label: "New name",
     value: name,
     action: "Rename",
     select: name.replace(/\.ipynb$/i, "").length,
     check: (value) => (value.includes("/") ? "A name has no slash." : value === "" ? "A name is needed." : ""),
+    carryOut: async (wanted) => {
+      if (wanted === name) return "";
+      const file = /\.ipynb$/i.test(wanted) ? wanted : `${wanted}.ipynb`;
+      const target = path.slice(0, path.lastIndexOf("/") + 1) + file;
+      try {
+        const { path: now } = await page.rest.send<{ path: string }>("PATCH", urlOf("", "api/contents", path), {
+          path: target,
+        });
+        page.renamed(now);
+        page.announce(`Renamed to ${file}`);
+        return "";
+      } catch (error) {
+        return (error as Error).message;
+      }
+    },
   });
-  if (!wanted || wanted === name) return;
-  const file = /\.ipynb$/i.test(wanted) ? wanted : `${wanted}.ipynb`;
-  const target = path.slice(0, path.lastIndexOf("/") + 1) + file;
-  try {
-    const { path: now } = await page.rest.send<{ path: string }>("PATCH", urlOf("", "api/contents", path), {
-      path: target,
-    });
-    page.renamed(now);
-    page.announce(`Renamed to ${file}`);
-  } catch (error) {
-    toast(`${name} was not renamed. ${(error as Error).message}`, { level: "error" });
-  }
 }
 
 function SaveStatus({ page }: { page: Page }): JSX.Element {
@@ -215,7 +218,8 @@ const KERNEL_WORDS: Record<Kernel["state"], string> = {
 function KernelChip({ page }: { page: Page }): JSX.Element {
   const kernel = page.server.kernel.value;
   const name = kernel?.display_name || kernel?.name || page.kernelName.value || "No kernel";
-  const state = kernel ? KERNEL_WORDS[kernel.state] : "not started";
+  // One that could not be started was never alive.
+  const state = kernel && !(kernel.state === "dead" && kernel.id === null) ? KERNEL_WORDS[kernel.state] : "not started";
   const items = (): MenuItem[] => [
     {
       label: "Interrupt kernel",

@@ -5,6 +5,19 @@ import type { ActionName } from "./actions";
 import type { Page } from "./page";
 import { caps, IS_MAC, labelOf, SHORTCUTS, type Shortcut } from "./shortcuts";
 
+/** What CodeMirror brings along (editor.ts), as far as one would look for it. */
+const EDITOR_KEYS: readonly (readonly [string, readonly string[]])[] = [
+  ["Indent", ["Tab"]],
+  ["Indent less", ["Shift-Tab"]],
+  ["Comment or uncomment", ["Mod-/"]],
+  ["Undo", ["Mod-z"]],
+  ["Redo", IS_MAC ? ["Mod-Shift-z"] : ["Ctrl-y", "Ctrl-Shift-z"]],
+  ["Move line up", ["Alt-ArrowUp"]],
+  ["Move line down", ["Alt-ArrowDown"]],
+  ["Copy line down", ["Shift-Alt-ArrowDown"]],
+  ["Delete line", ["Mod-Shift-k"]],
+];
+
 export function Help({ page }: { page: Page }): JSX.Element | null {
   if (!page.helpShown.value) return null;
   const groups = [...new Set(SHORTCUTS.map((shortcut) => shortcut.group))];
@@ -26,11 +39,19 @@ export function Help({ page }: { page: Page }): JSX.Element | null {
             <h3>{group}</h3>
             <dl>
               {rowsOf(group).map(([action, keys]) => (
-                <Row key={action} action={action} keys={keys} />
+                <Row key={action} label={labelOf(action)} keys={keys} />
               ))}
             </dl>
           </section>
         ))}
+        <section>
+          <h3>In the editor</h3>
+          <dl>
+            {EDITOR_KEYS.map(([label, keys]) => (
+              <Row key={label} label={label} keys={keys} />
+            ))}
+          </dl>
+        </section>
       </div>
     </Dialog>
   );
@@ -49,10 +70,10 @@ function rowsOf(group: Shortcut["group"]): [ActionName, string[]][] {
   return [...rows];
 }
 
-function Row({ action, keys }: { action: ActionName; keys: string[] }): JSX.Element {
+function Row({ label, keys }: { label: string; keys: readonly string[] }): JSX.Element {
   return (
     <div>
-      <dt>{labelOf(action)}</dt>
+      <dt>{label}</dt>
       <dd>
         {keys.map((written, index) => (
           <span key={written}>
