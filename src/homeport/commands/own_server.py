@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 _START = 60.0
 _END = 30.0
 _TAIL = 2000
+_TOKEN = re.compile(r"(token=)[^&\s]+")
 
 
 def server_of(file: Path, servers: Sequence[RunningServer]) -> RunningServer | None:
@@ -83,8 +85,8 @@ class OwnServer:
 
     @property
     def words(self) -> str:
-        """The end of what it said."""
-        text = self._log.read_text(errors="replace") if self._log.exists() else ""
+        """The end of what it said, without its token: who started us may keep what we print."""
+        text = _TOKEN.sub(r"\1...", self._log.read_text(errors="replace")) if self._log.exists() else ""
         return text.strip()[-_TAIL:].removeprefix("homeport: ") or "It said nothing."
 
     @property
