@@ -11,7 +11,7 @@ from bench.subjects import DEFAULTS, Subject
 
 async def measure(subject: Subject, context: Context) -> dict[str, float]:
     """Percent of one core."""
-    seconds = 3.0 if context.quick else 20.0
+    seconds = 12.0 if context.quick else 20.0
     with context.fresh_server(subject) as server:
         server.start_kernel()
         # What a start leaves to be done later is over by then.

@@ -100,6 +100,7 @@ async def test_the_first_notebook(server: Server, stalls: Stalls, open_document:
 async def test_thirty_megabytes_in_a_page(server: Server, stalls: Stalls, open_document: OpenDocument) -> None:
     file = server.root / "big.ipynb"
     await asyncio.to_thread(big_notebook, file)
+    await stalls.forget()
     before = await asyncio.to_thread(notebooks.read, file)
     page = await open_document(server, "big.ipynb")
     await stalls.check("it is opened")
@@ -194,6 +195,7 @@ async def test_thirty_megabytes_changed_by_another_program(server: Server, stall
 
 async def test_thirty_megabytes_over_rest(server: Server, stalls: Stalls, open_document: OpenDocument) -> None:
     await asyncio.to_thread(big_notebook, server.root / "big.ipynb")
+    await stalls.forget()
     model = (await rest(server, "GET", "api/contents/big.ipynb")).json()
     await stalls.check("a closed notebook is read over REST")
     body = json.dumps({"type": "notebook", "format": "json", "content": model["content"]}).encode()

@@ -192,6 +192,19 @@ async def test_the_queue_is_shown_and_can_be_cancelled_and_interrupted() -> None
         assert [notice["text"] for notice in notices] == ["Interrupted at cell 1. 1 cell was not run."]
 
 
+async def test_a_kernel_that_is_not_installed_is_said_until_there_is_another() -> None:
+    async with Desk(code("a", "print('on')"), kernel="lost") as desk:
+        await desk.until(lambda: desk.room.state.get("notices"))
+        notices: Any = desk.room.state["notices"]
+        assert [notice["text"] for notice in notices] == [
+            "The kernel 'lost', which this notebook wants, is not installed on this machine. Choose another to run it."
+        ]
+        # Another client starts one.
+        await desk.sessions.create(path=desk.runner.path, name="x", kernel_name="python3")
+        await desk.until(lambda: not desk.room.state["notices"])
+        assert await desk.done("a") == ["ok"]
+
+
 async def test_inputs_are_answered_once_and_interrupted() -> None:
     cells = [
         code("a", "import getpass\nname = input('Name: ')\nword = getpass.getpass('Word: ')\nprint(name, len(word))"),

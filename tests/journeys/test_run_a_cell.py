@@ -190,7 +190,8 @@ async def test_whoever_interrupts_several_cells_is_told_what_was_not_run(server:
     await page.run_all()
     await expect(page.cell(0).locator(".cell-outputs")).to_contain_text("on")
     await page.press("Interrupt kernel")
-    await expect(page.page.get_by_text("Interrupted at cell 1. 3 cells were not run.")).to_be_visible()
+    told = page.page.get_by_role("main").get_by_text("Interrupted at cell 1. 3 cells were not run.")
+    await expect(told).to_be_visible()
 
 
 async def test_an_interrupt_right_after_the_click_stops_what_has_not_begun(server: Server, open_page: OpenPage) -> None:

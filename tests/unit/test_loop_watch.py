@@ -57,6 +57,19 @@ async def test_the_heartbeat_rests_while_nothing_is_done() -> None:
         watch.stop()
 
 
+async def test_a_reset_wakes_it_up() -> None:
+    watch = LoopWatch(watchful=0.1)
+    watch.start()
+    try:
+        await asyncio.sleep(0.1 + 2 * RESTING)
+        watch.reset()
+        time.sleep(RESTING / 2)  # noqa: ASYNC251 - the stall
+        await _beats(watch, 3)
+        assert watch.longest.seconds > RESTING / 4
+    finally:
+        watch.stop()
+
+
 async def test_work_wakes_it_up() -> None:
     watch = LoopWatch(watchful=0.0)
     watch.start()

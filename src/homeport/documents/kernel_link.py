@@ -130,7 +130,12 @@ class KernelLink:
         self.show()
 
     async def check(self) -> None:
-        """Say at once that the kernel which the notebook wants is not installed, and not only when somebody runs a cell."""
+        """Say at once that the kernel which the notebook wants is not installed, and not only when somebody runs a cell.
+
+        Waits for the supervisor. Raises SupervisorUnavailable when it goes away again meanwhile.
+        """
+        while not self.connected:
+            await self.change()
         wanted = self._wanted()
         if self.info is not None or wanted is None:
             return
@@ -234,6 +239,10 @@ class KernelLink:
     def _tell(self) -> None:
         info = self.info
         self._kernel_id = info.kernel_id if info is not None else ""
+        if info is not None and info.state != "dead":
+            # Whoever started it: that none could be had is over.
+            self._failed = None
+            self._room.drop_notice(_NOTICE)
         self.show()
         waiting, self._waiting = self._waiting, []
         for waiter in waiting:

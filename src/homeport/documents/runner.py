@@ -123,6 +123,7 @@ class Runner:
         self._introduced: set[Target] = {(row.kernel_id, row.generation) for row in history.cursors}
         self._wake = asyncio.Event()
         self._driver: asyncio.Task[None] | None = None
+        self._checking: asyncio.Task[None] | None = None
         self._gap: asyncio.TimerHandle | None = None
         self._held = 0
         self._closed = False
@@ -147,7 +148,7 @@ class Runner:
         """Go on with what the log holds, and be ready for more."""
         self._driver = asyncio.create_task(self._drive(), name=f"runs of {self.path}")
         self._link.show()
-        self._spawn(self._check_kernel(), f"kernel of {self.path}")
+        self._checking = asyncio.create_task(self._check_kernel(), name=f"kernel of {self.path}")
         self._runs.flush()
         self._follow()
         run = self._running()
@@ -162,9 +163,10 @@ class Runner:
         self._reader.stop()
         if self._gap is not None:
             self._gap.cancel()
-        if self._driver is not None:
-            self._driver.cancel()
-            await asyncio.gather(self._driver, return_exceptions=True)
+        for task in (self._driver, self._checking):
+            if task is not None:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
         await self._sealer.close()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._runs.stored()
@@ -422,8 +424,7 @@ class Runner:
         task.add_done_callback(self._tasks.discard)
 
     async def _check_kernel(self) -> None:
-        # Without a link to the supervisor nothing is known; a page says that by itself.
-        with suppress(HomeportError):
+        with suppress(SupervisorUnavailable):
             await self._link.check()
 
     async def _drive(self) -> None:

@@ -29,7 +29,8 @@ _AWAKE = 2.0
 """Seconds of short periods after something was done."""
 _ASK_STOLEN = 0.1
 _ASK_OTHERS = 1.0
-"""Seconds after which the system is asked again what the host took, and what other threads waited: both take long to answer."""
+"""Seconds after which the system is asked again what the host took, and what other threads waited: both take long to answer. All of
+it counts as taken from the last beat."""
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -45,7 +46,7 @@ class Stall(NamedTuple):
 class LoopWatch:
     """A heartbeat. ``longest`` is the longest stall since the start or the last :meth:`reset`.
 
-    It rests while nothing is done: the first stall after a rest is seen if it is longer than ``RESTING``, and otherwise perhaps.
+    It rests while nothing is done: of the first stall after a rest it misses up to ``RESTING``.
 
     Args:
         watchful: seconds without rest after the start and after each reset.
@@ -85,13 +86,17 @@ class LoopWatch:
             self._schedule = None
 
     def reset(self) -> Stall:
-        """Forget the longest stall, and return it."""
-        self._awake_until = time.monotonic() + self._watchful
+        """Forget the longest stall, and return it. From now on it does not rest for a while."""
+        now = time.monotonic()
+        self._awake_until = now + self._watchful
+        if self._timer is not None and self._due > now + PERIOD:
+            self._timer.cancel()
+            self._schedule_beat(now)
         longest, self.longest = self.longest, Stall()
         return longest
 
     def _beat(self) -> None:
-        now = time.monotonic()
+        now, used = time.monotonic(), _used()
         waited = self._waiting()
         late = now - self._due - (waited - self._waited)
         self._waited = waited
@@ -103,7 +108,6 @@ class LoopWatch:
             others = self._others_waiting()
             late -= max(0.0, others - self._others_waited)
             self._others_waited, self._others_asked = others, now
-        used = _used()
         stall = Stall(late, used[0] - self._used[0], used[1] - self._used[1])
         if late > self.longest.seconds:
             self.longest = stall
@@ -114,9 +118,10 @@ class LoopWatch:
                 stall.work * 1000,
                 stall.reads,
             )
-        self._used = used
-        if stall.work > _AT_WORK:
+        if stall.work > _AT_WORK or late > PERIOD:
             self._awake_until = max(self._awake_until, now + _AWAKE)
+        # What this took is no work of the loop's.
+        self._used = _used()
         self._schedule_beat(time.monotonic())
 
     def _schedule_beat(self, now: float) -> None:

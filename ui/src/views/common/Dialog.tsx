@@ -177,11 +177,20 @@ function TextQuestion({
     field?.setCustomValidity(check?.(field.value.trim()) ?? "");
     setTrouble("");
   };
+  // What is under way is done or not: it cannot be called back.
+  const cancel = (): void => {
+    if (!busy) done(null);
+  };
   const submit = async (): Promise<void> => {
     const value = input.current?.value.trim() ?? "";
     if (busy) return;
     setBusy(true);
-    const failure = (await carryOut?.(value)) ?? "";
+    let failure: string;
+    try {
+      failure = (await carryOut?.(value)) ?? "";
+    } catch (error) {
+      failure = (error as Error).message;
+    }
     if (failure === "") return done(value);
     setBusy(false);
     setTrouble(failure);
@@ -190,10 +199,12 @@ function TextQuestion({
   return (
     <Dialog
       title={title}
-      onClose={() => done(null)}
+      onClose={cancel}
       actions={
         <>
-          <Button onClick={() => done(null)}>Cancel</Button>
+          <Button disabled={busy} onClick={cancel}>
+            Cancel
+          </Button>
           <Button variant="primary" type="submit" form={formId} disabled={busy}>
             {action}
           </Button>

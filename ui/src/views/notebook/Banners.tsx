@@ -136,7 +136,8 @@ function howItEnded(reason: string): string {
 
 function DeadKernel({ page }: { page: Page }): JSX.Element | null {
   const kernel = page.server.kernel.value;
-  const read = useSignal(0);
+  const read = useSignal("");
+  const life = `${kernel?.id} ${kernel?.generation}`;
   if (kernel?.state === "dead") {
     const failed = failedStart(page);
     // A kernel that is not installed cannot be started again.
@@ -180,12 +181,12 @@ function DeadKernel({ page }: { page: Page }): JSX.Element | null {
       </Banner>
     );
   }
-  if (kernel?.lost && kernel.generation !== read.value) {
+  if (kernel?.lost && read.value !== life) {
     return (
       <Banner
         level="warning"
         onDismiss={() => {
-          read.value = kernel.generation;
+          read.value = life;
         }}
       >
         This kernel was found again after its supervisor had died: some of what it printed in between may be missing.

@@ -218,24 +218,25 @@ const KERNEL_WORDS: Record<Kernel["state"], string> = {
 function KernelChip({ page }: { page: Page }): JSX.Element {
   const kernel = page.server.kernel.value;
   const name = kernel?.display_name || kernel?.name || page.kernelName.value || "No kernel";
-  // One that could not be started was never alive.
-  const state = kernel && !(kernel.state === "dead" && kernel.id === null) ? KERNEL_WORDS[kernel.state] : "not started";
+  // One that could not be started was never alive, and cannot be started again by a restart.
+  const unborn = kernel?.state === "dead" && kernel.id === null;
+  const state = kernel && !unborn ? KERNEL_WORDS[kernel.state] : "not started";
   const items = (): MenuItem[] => [
     {
       label: "Interrupt kernel",
       icon: StopIcon,
-      disabled: !kernel,
+      disabled: !kernel || unborn,
       hint: hint("interrupt", IS_MAC),
       onSelect: () => act(page, "interrupt"),
     },
     {
       label: "Restart kernel…",
       icon: RestartIcon,
-      disabled: !kernel,
+      disabled: !kernel || unborn,
       hint: hint("restart", IS_MAC),
       onSelect: () => act(page, "restart"),
     },
-    { label: "Restart and run all…", disabled: !kernel, onSelect: () => act(page, "restart-run-all") },
+    { label: "Restart and run all…", disabled: !kernel || unborn, onSelect: () => act(page, "restart-run-all") },
     "separator",
     { label: "Change kernel…", icon: SwitchIcon, onSelect: () => act(page, "change-kernel") },
     {

@@ -87,9 +87,9 @@ function remove(page: Page): void {
 
 function copy(page: Page): void {
   const cells = selectedViews(page).map((view) => view.cell.peek().toJson());
-  page.clipboard.put(cells);
+  const everywhere = page.clipboard.put(cells);
   const count = cells.length;
-  page.announce(count === 1 ? "Cell copied" : `${count} cells copied`);
+  page.announce(`${count === 1 ? "Cell" : `${count} cells`} copied${everywhere ? "" : ", for this notebook only"}`);
 }
 
 function paste(page: Page, where: "above" | "below"): void {
