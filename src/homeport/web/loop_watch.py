@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 PERIOD = 0.02
 """Seconds between two heartbeats."""
 RESTING = 0.25
-"""Seconds between two heartbeats when nothing has been done for a while: twenty wake-ups a second would be all that an idle server does."""
+"""Seconds between two heartbeats when nothing has been done for a while: fifty wake-ups a second would be all that an idle server does."""
 WARN_ABOVE = 0.25
 """A stall of so many seconds is logged."""
 _AT_WORK = 0.001
