@@ -108,6 +108,16 @@ async def test_what_cannot_run_is_said_and_the_others_run(tmp_path: Path) -> Non
     assert (tmp_path / "text.ipynb").read_text() == "not a notebook"
 
 
+async def test_a_notebook_that_does_not_fit_into_one_frame(tmp_path: Path) -> None:
+    """The first sync, the queue and what a cell prints come in parts each; only the command puts them together here."""
+    notebooks.write(tmp_path / "long.ipynb", "print('x' * 100_000)", *[f"n = {n}  # {'-' * 200}" for n in range(1, 300)], "print(n)")
+    status, said = await homeport("run", "long.ipynb", *AS_ROOT, cwd=tmp_path)
+    assert status == 0, said
+    assert "long.ipynb: done, 301 cells in 0:" in said
+    assert text(tmp_path / "long.ipynb", 0) == "x" * 100_000 + "\n"
+    assert text(tmp_path / "long.ipynb", 300) == "299\n"
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

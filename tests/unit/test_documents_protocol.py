@@ -32,6 +32,22 @@ def test_control_round_trips() -> None:
     assert message == protocol.Control("run", {"op": "run", "id": "1", "runs": [["r", "ä"]]})
 
 
+@given(st.lists(st.integers(1, 70_000), max_size=4))
+def test_frames_come_whole_out_of_their_parts(sizes: list[int]) -> None:
+    frames = [protocol.step2(bytes(size)) for size in sizes]
+    sent = [part for frame in frames for part in protocol.parts(frame)]
+    assert all(len(part) <= protocol.PART_SIZE + 2 for part in sent)
+    joiner = protocol.Joiner()
+    assert [frame for part in sent if (frame := joiner.take(part)) is not None] == frames
+
+
+@pytest.mark.parametrize("data", [[b"\x65"], [b"\x65\x02a"], [b"\x65\x00a", b"\x00"]])
+def test_parts_that_cannot_be_joined_are_refused(data: list[bytes]) -> None:
+    joiner = protocol.Joiner()
+    with pytest.raises(ProtocolError):
+        [joiner.take(part) for part in data]
+
+
 @given(st.binary(max_size=200))
 def test_garbage_is_refused_or_understood_and_nothing_else(data: bytes) -> None:
     with contextlib.suppress(ProtocolError):

@@ -168,6 +168,32 @@ def parts(frame: bytes) -> list[bytes]:
     return [bytes((PART, piece is pieces[-1])) + piece for piece in pieces]
 
 
+class Joiner:
+    """Puts frames together that come in parts: the other end of :func:`parts`."""
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+
+    def take(self, data: bytes) -> bytes | None:
+        """The whole frame; None while more of it is to come.
+
+        Raises:
+            ProtocolError: a part without its mark, or a frame that begins before the one before it has ended.
+        """
+        if data[:1] != bytes((PART,)):
+            if self._pieces:
+                raise ProtocolError("A frame begins within the parts of another.")
+            return data
+        if len(data) < 2 or data[1] > 1:
+            raise ProtocolError("A part does not say whether it is the last.")
+        self._pieces.append(data[2:])
+        if not data[1]:
+            return None
+        frame = b"".join(self._pieces)
+        self._pieces.clear()
+        return frame
+
+
 def step1(state: bytes) -> bytes:
     """The frame that asks for everything that ``state`` (a state vector) does not have."""
     return _sync(STEP1, state)

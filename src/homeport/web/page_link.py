@@ -190,10 +190,12 @@ class PageLink:
             ping_timeout=_PING_EVERY,
         )
         self._socket = socket
+        joiner = protocol.Joiner()
         try:
             while (message := await socket.read_message()) is not None:
-                if isinstance(message, bytes):
-                    self._receive(protocol.parse(message))
+                frame = joiner.take(message) if isinstance(message, bytes) else None
+                if frame is not None:
+                    self._receive(protocol.parse(frame))
                     backoff.reset()
                     self._changed()
         finally:
