@@ -8,6 +8,7 @@ cells, kernels and the clock are the caller's (``documents/runner.py``).
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal, TypeAlias
@@ -159,7 +160,8 @@ class RunQueue:
         self._idle = False
         self._interrupted = False
         self._stopped = _how_it_stopped(ordered)
-        self._queued: frozenset[str] | None = None
+        # How many runs of each cell wait: asked for every cell of a notebook whose queue is as long.
+        self._queued = Counter(run.cell_id for run in self._waiting.values())
         self.check()
 
     @property
@@ -194,11 +196,9 @@ class RunQueue:
         return self._results.get(run_id)
 
     def state(self, cell_id: str) -> CellState:
-        """Whether a cell runs, waits, or neither. Asked for each cell when a whole notebook is run."""
+        """Whether a cell runs, waits, or neither."""
         if self._running is not None and self._running.cell_id == cell_id:
             return "running"
-        if self._queued is None:
-            self._queued = frozenset(run.cell_id for run in self._waiting.values())
         return "queued" if cell_id in self._queued else "idle"
 
     def handle(self, event: Event) -> list[Run]:
@@ -207,7 +207,6 @@ class RunQueue:
         Returns:
             The runs that are new or have changed, to be made durable together.
         """
-        self._queued = None
         match event:
             case Enqueue():
                 return self._enqueue(event)
@@ -246,6 +245,7 @@ class RunQueue:
                 run = Run(run_id, cell_id, self._next, event.stop_on_error, event.now, kernel_id=kernel_id, generation=generation)
                 self._next += 1
                 self._waiting[run_id] = run
+                self._queued[cell_id] += 1
                 changed.append(run)
                 self._stopped = None
         return changed
@@ -257,7 +257,7 @@ class RunQueue:
         run = replace(
             head, state="submitted", msg_id=event.msg_id, kernel_id=event.kernel_id, generation=event.generation, submitted=event.now
         )
-        del self._waiting[head.run_id]
+        self._leave(head)
         self._running, self._reply, self._idle, self._interrupted = run, None, False, False
         return [run]
 
@@ -293,11 +293,18 @@ class RunQueue:
         if run is self._running:
             self._running = None
         else:
-            del self._waiting[run.run_id]
+            self._leave(run)
         self._results[run.run_id] = result
         if len(self._results) > _REMEMBERED:
             del self._results[next(iter(self._results))]
         return [replace(run, state="finished", result=result, finished=now)]
+
+    def _leave(self, run: Run) -> None:
+        """It does not wait any more."""
+        del self._waiting[run.run_id]
+        self._queued[run.cell_id] -= 1
+        if not self._queued[run.cell_id]:
+            del self._queued[run.cell_id]
 
     def check(self) -> None:
         """The invariants; tests call it after every event."""
@@ -309,7 +316,7 @@ class RunQueue:
         assert [*ordinals, self._next] == sorted({*ordinals, self._next}), "first in, first out"
         assert self._running is None or (self._running.state == "submitted" and self._running.msg_id)
         assert all(self._results.values()), "what is finished has a result"
-        assert self._queued in (None, {run.cell_id for run in self._waiting.values()}), "what is known of cells follows from the queue"
+        assert self._queued == Counter(run.cell_id for run in self._waiting.values()), "what is known of cells follows from the queue"
 
 
 def _after(run: Run) -> tuple[str, int]:

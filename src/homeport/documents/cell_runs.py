@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 Target = tuple[str, int]
 """A kernel id and one generation of it."""
 
+# Seconds from a change to its write: of the queue, of what is cheap to write, of what is not.
+_SOON = 0.002
 _OFTEN = 0.05
 _HEAVY = 0.25
 # Bytes of rich outputs that one write takes at most.
@@ -75,6 +77,7 @@ class CellRuns:
         self._urgent = False
         self._last = 0.0
         self._timer: asyncio.TimerHandle | None = None
+        self._due = 0.0
         self._writing: asyncio.Task[None] | None = None
 
     # ---- which runs there are -----------------------------------------------------------------------------------------
@@ -201,6 +204,12 @@ class CellRuns:
             self.write()
         await self.ready()
 
+    async def settled(self) -> None:
+        """Returns when the document has what cannot wait: the ends of runs, and all that came before them."""
+        if self._urgent:
+            self.write()
+        await self.ready()
+
     @property
     def storing(self) -> bool:
         """Whether big outputs wait to become files, or become that just now."""
@@ -213,8 +222,11 @@ class CellRuns:
 
     def flush_soon(self) -> None:
         """A batch of messages has been read: write it, now or a little later."""
-        if self._urgent or self.bulky:
+        if self.bulky:
             self.write()
+        elif self._urgent:
+            # Nearly always the next run begins in this turn, and its write takes this one along: one commit for both.
+            self._write_in(_SOON)
         elif not self._touched:
             if self._position and self._committed and self._position[2] - self._committed[2] > _SKIPPED:
                 self.write()
@@ -224,7 +236,16 @@ class CellRuns:
             if wait <= 0:
                 self.write()
             else:
-                self._timer = asyncio.get_running_loop().call_later(wait, self.write)
+                self._write_in(wait)
+
+    def _write_in(self, seconds: float) -> None:
+        """Write in so many seconds, or earlier when that was said before."""
+        due = time.monotonic() + seconds
+        if self._timer is not None:
+            if self._due <= due:
+                return
+            self._timer.cancel()
+        self._timer, self._due = asyncio.get_running_loop().call_later(seconds, self.write), due
 
     def write(self) -> None:
         """Write everything that has come: at once, or when what is big has become files; :meth:`ready` waits for that."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import Any, cast
 
-from homeport.core.run_queue import RunQueue
+from homeport.core.run_queue import Run, RunQueue
 from homeport.documents.cell_runs import CellRuns
 from homeport.documents.outputs import CellRun
 from homeport.documents.room import Room
 from homeport.documents.stopped import StoppedNotice
+from homeport.protocol.document import JSON
 
 
 class RunStatus:
@@ -25,19 +26,15 @@ class RunStatus:
         self._runs = runs
         self._stopped = StoppedNotice(room)
         self._tasks: set[asyncio.Task[None]] = set()
+        # The runs of the queue, by identity, with what is shown of them: the queue is as long as the notebook, and one of them changes.
+        self._shown: dict[int, tuple[Run, dict[str, JSON]]] = {}
 
     def show(self) -> None:
         """Something may have changed; it is on its way to the log."""
-        entries = [
-            {
-                "run": run.run_id,
-                "cell": run.cell_id,
-                "state": "running" if run.state == "submitted" else "queued",
-                "at": run.submitted or run.queued,
-            }
-            for run in self._queue.runs
-        ]
-        self._room.set_state("queue", cast("Any", entries))
+        shown = self._shown
+        self._shown = {id(run): shown.get(id(run)) or (run, _entry(run)) for run in self._queue.runs}
+        entries: list[JSON] = [entry for _, entry in self._shown.values()]
+        self._room.set_state("queue", entries)
         run = self._running()
         if run is not None and any(asked.doubt for asked in run.inputs.values()):
             task = asyncio.create_task(self._show_made_up(), name=f"questions of {self._room.document}")
@@ -69,3 +66,13 @@ class RunStatus:
             if run is not None
         ]
         self._room.set_state("inputs", cast("Any", asked))
+
+
+def _entry(run: Run) -> dict[str, JSON]:
+    """What pages see of a run in the queue."""
+    return {
+        "run": run.run_id,
+        "cell": run.cell_id,
+        "state": "running" if run.state == "submitted" else "queued",
+        "at": run.submitted or run.queued,
+    }

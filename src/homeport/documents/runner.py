@@ -225,7 +225,7 @@ class Runner:
 
     async def written(self) -> None:
         """Until the document has everything that the runs known to be over have said."""
-        await self._runs.ready()
+        await self._runs.settled()
 
     # ---- what people do -------------------------------------------------------------------------------------------------
 
