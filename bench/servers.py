@@ -125,6 +125,19 @@ class RunningServer:
         text = Path(self._home.name, "log").read_text(errors="replace")
         raise RuntimeError(f"{self.subject.name} gave no answer; its log ends with:\n{text[-3000:]}")
 
+    def command(self, *arguments: str) -> None:
+        """Use ``homeport`` on the command line, beside the server.
+
+        Raises:
+            RuntimeError: it failed.
+        """
+        result = subprocess.run(
+            [sys.executable, "-m", "homeport", *arguments],
+            env=self._environment(Path(self._home.name)), cwd=self.root, capture_output=True, text=True, timeout=300, check=False,
+        )  # fmt: skip
+        if result.returncode:
+            raise RuntimeError(f"homeport {' '.join(arguments)} failed:\n{result.stdout}{result.stderr}")
+
     def end(self) -> None:
         """End the server, its supervisor and its kernels: every process that has our mark in its environment, and no other."""
         ours = [process for process in psutil.process_iter() if belongs(process, self._mark)]

@@ -6,7 +6,7 @@ from importlib import import_module
 
 from bench.context import Benchmark
 
-NAMES = ("startup", "memory", "idle", "execution", "outputs", "many_kernels", "listing", "big_notebook", "page")
+NAMES = ("startup", "memory", "idle", "execution", "run_all", "outputs", "many_kernels", "listing", "big_notebook", "page")
 
 
 def load(names: tuple[str, ...] = NAMES) -> list[Benchmark]:
