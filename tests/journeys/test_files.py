@@ -193,3 +193,41 @@ async def test_the_welcoming_notebook_runs_to_its_end(make_server: MakeServer, o
     assert all(cell["outputs"] for cell in cells)
     assert not [output for cell in cells for output in cell["outputs"] if output["output_type"] == "error"]
     assert notebooks.stream_text(cells[-1]).endswith("Good to have you here, Ada.\n")
+
+
+# A file's page is of no origin, and may not even have our icon.
+@pytest.mark.expect_console(r"ERR_BLOCKED_BY_RESPONSE.* \(http://127\.0\.0\.1:\d+/favicon\.ico\)")
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("train.py", "print('ä')"),
+        ("data.csv", "a,b\n1,2"),
+        ("config.yaml", "lr: 0.1"),
+        ("Makefile", "all:\n\ttrue"),
+        ("a b#c.log", "line\n" * 9000),
+    ],
+)
+async def test_text_is_shown(server: Server, open_page: OpenPage, name: str, text: str) -> None:
+    """Browsers would save most of these for their types."""
+    (server.root / name).write_text(text)
+    tab = await open_page(server, "tree")
+    await tab.get_by_role("link", name=name, exact=True).click()
+    await expect(tab.locator("body > pre")).to_have_text(text, use_inner_text=True)
+
+
+async def test_what_is_no_text_is_saved(server: Server, open_page: OpenPage) -> None:
+    data = b"# looks like text\n" + bytes(range(256))
+    (server.root / "weights").write_bytes(data)
+    tab = await open_page(server, "tree")
+    async with tab.expect_download() as saved:
+        await tab.get_by_role("link", name="weights", exact=True).click()
+    assert Path(await (await saved.value).path()).read_bytes() == data
+
+
+@pytest.mark.expect_console(r"Failed to load resource: the server responded with a status of 404")
+async def test_a_link_to_a_file_that_is_gone_says_so_on_a_page(server: Server, open_page: OpenPage) -> None:
+    tab = await open_page(server, "tree")
+    await tab.goto(f"{server.url}files/gone/plot.png")
+    await expect(tab.get_by_role("main")).to_contain_text("“gone/plot.png” does not exist")
+    await tab.get_by_role("link", name="Open the files").click()
+    await tab.wait_for_url("**/tree")

@@ -7,6 +7,7 @@ by another site.
 from __future__ import annotations
 
 import asyncio
+import codecs
 import mimetypes
 import os
 import re
@@ -26,16 +27,20 @@ from homeport.stores.files import regular
 from homeport.web.base import Handler, content_disposition
 from homeport.web.contents import served
 from homeport.web.gate import Kind
+from homeport.web.pages import Shown
 
 SANDBOX = "sandbox allow-scripts allow-popups allow-forms allow-downloads; frame-ancestors 'self'"
 """For what a user's notebook or file holds: it may run, and nothing that it does is done in the name of our origin."""
 
 _PIECE = 1 << 18
+_SHOWN = frozenset({"text/html", "text/plain", "text/xml"})
+# Bytes of a file that tell whether it is text.
+_HEAD = 4096
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 
 
-class Files(Handler):
-    """``/files/<path>``."""
+class Files(Shown):
+    """``/files/<path>``. Somebody who follows a link to text in a browser is shown it, whatever kind of text it is."""
 
     kind = Kind.CONTENT
 
@@ -58,6 +63,9 @@ class Files(Handler):
         try:
             self.set_header("Last-Modified", formatdate(modified, usegmt=True))
             self.set_header("ETag", f'"{modified:.6f}-{size}"')
+            self.set_header("Vary", "Accept")
+            if self.wants_html() and not attachment and await asyncio.to_thread(_only_saved_though_text, path, handle):
+                self.set_header("Content-Type", "text/plain; charset=utf-8")
             if self.check_etag_header():
                 self.set_status(304)
                 return
@@ -146,6 +154,19 @@ def _type_of(path: str) -> str:
     if kind is None:
         return "application/octet-stream"
     return f"{kind}; charset=utf-8" if kind.startswith("text/") or kind in ("application/json", "application/javascript") else kind
+
+
+def _only_saved_though_text(path: str, handle: int) -> bool:
+    """Whether browsers would save the file for its type (they show but a few), and it is text to look at. Reads its beginning."""
+    kind, encoding = mimetypes.guess_type(path)
+    if encoding is not None or kind in _SHOWN or (kind is not None and not kind.startswith("text/")):
+        return False
+    head = os.pread(handle, _HEAD, 0)
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(head)
+    except UnicodeDecodeError:
+        return False
+    return b"\0" not in head
 
 
 class StreamText(Handler):

@@ -33,25 +33,12 @@ FRAME_POLICY = "sandbox allow-scripts allow-popups allow-popups-to-escape-sandbo
 _OPEN_WITHIN = 0.4
 
 
-class Page(Handler):
-    """Base of the pages: the shell, logging in by link, errors as HTML."""
+class Shown(Handler):
+    """Base of what people look at: the shell of a page, errors as HTML."""
 
-    kind = Kind.PAGE
-
-    def prepare(self) -> None:
-        """Pass the gate; a token in the address becomes a cookie and goes from the address."""
-        super().prepare()
-        if self.request.method in ("GET", "HEAD") and "token" in self.request.arguments and self.caller is not None:
-            if self.caller.way == "token":
-                cookie = self.parts.auth.log_in_caller(self.caller, agent=self.agent, address=self.client.address)
-                self.keep_cookie(self.parts.auth.cookie_name, cookie)
-            self.redirect(self._address_without_token())
-            raise Finish
-
-    @property
-    def agent(self) -> str:
-        """What the browser calls itself."""
-        return self.request.headers.get("User-Agent", "")
+    def wants_html(self) -> bool:
+        """Whether a browser asks, for somebody to look at: it names HTML then, and nothing else does."""
+        return "text/html" in self.request.headers.get("Accept", "")
 
     def _address_without_token(self) -> str:
         rest = [(name, value) for name, values in self.request.query_arguments.items() if name != "token" for value in values]
@@ -84,9 +71,13 @@ class Page(Handler):
     def write_problem(self, problem: HomeportError) -> None:
         """HTML for browsers, JSON for the others; whoever has to log in is led there."""
         wait_header(self, problem)
-        if "text/html" not in self.request.headers.get("Accept", "") and not isinstance(problem, NotLoggedIn):
+        if not self.wants_html():
             super().write_problem(problem)
             return
+        self.show_problem(problem)
+
+    def show_problem(self, problem: HomeportError) -> None:
+        """The error page, or the way to the login."""
         if isinstance(problem, NotLoggedIn) and self.request.method in ("GET", "HEAD"):
             query = {"next": self._address_without_token()}
             if "token" in self.request.arguments:
@@ -107,6 +98,34 @@ class Page(Handler):
         error = {**body_of(problem), "status": problem.status, "links": [{"url": url, "text": text} for url, text in links.items()]}
         plain = shell.problem_text(status=problem.status, message=problem.message, links=links)
         self.render_page("error", title="Homeport: " + problem.message[:80], path=path, config={"error": error}, plain=plain)
+
+
+class Page(Shown):
+    """Base of the pages: logging in by link."""
+
+    kind = Kind.PAGE
+
+    def prepare(self) -> None:
+        """Pass the gate; a token in the address becomes a cookie and goes from the address."""
+        super().prepare()
+        if self.request.method in ("GET", "HEAD") and "token" in self.request.arguments and self.caller is not None:
+            if self.caller.way == "token":
+                cookie = self.parts.auth.log_in_caller(self.caller, agent=self.agent, address=self.client.address)
+                self.keep_cookie(self.parts.auth.cookie_name, cookie)
+            self.redirect(self._address_without_token())
+            raise Finish
+
+    @property
+    def agent(self) -> str:
+        """What the browser calls itself."""
+        return self.request.headers.get("User-Agent", "")
+
+    def write_problem(self, problem: HomeportError) -> None:
+        """As everywhere; and whoever has to log in is led there, also a client that names no HTML."""
+        if isinstance(problem, NotLoggedIn):
+            self.show_problem(problem)
+        else:
+            super().write_problem(problem)
 
 
 class RootPage(Page):
