@@ -17,7 +17,7 @@ import pytest_asyncio
 
 from harness import notebooks
 from harness.document_client import OpenDocument
-from harness.server import AS_ROOT, Server, environment, stop_supervisor
+from harness.server import AS_ROOT, MakeServer, Server, environment, stop_supervisor
 from homeport.commands.running import running_servers
 from homeport.folders import Folders
 
@@ -215,6 +215,66 @@ async def test_the_server_is_killed_on_the_way(server: Server) -> None:
     assert status == 0, said
     assert "a.ipynb: done, 2 cells" in said
     assert (text(file, 0), text(file, 1)) == (LINES, "end\n")
+
+
+async def test_a_notebook_that_outgrows_the_limit_on_the_way_goes_on(make_server: MakeServer) -> None:
+    """The limit is for files that come from elsewhere: what grew here is opened again, by another server, too."""
+    server = make_server()
+    server.options = ("--notebook-limit=100000",)
+    await server.start()
+    file = server.root / "a.ipynb"
+    notebooks.write(file, "for n in range(3000): print('x' * 80, n)", SLOW, "print('end')")
+    running = asyncio.create_task(homeport("run", "a.ipynb", cwd=server.root))
+    await printed(file, 1, "5\n")
+    assert file.stat().st_size > 200_000
+    await server.restart()
+    status, said = await running
+    assert status == 0, said
+    assert (text(file, 1), text(file, 2)) == (LINES, "end\n")
+    await server.kill(signal.SIGTERM)
+    await server.start()
+    assert (await homeport("run", "a.ipynb", cwd=server.root))[0] == 0
+    (server.root / "b.ipynb").write_bytes(file.read_bytes())
+    status, said = await homeport("run", "b.ipynb", cwd=server.root)
+    assert status == 1
+    # More than a close frame holds.
+    assert "b.ipynb: “b.ipynb” has 0 MB; notebooks up to 0 MB are opened (option --notebook-limit). " in said
+    assert "Clear its outputs with another program, or raise the limit.\n" in said
+
+
+async def test_what_is_printed_is_short_though_cells_and_errors_are_not(tmp_path: Path) -> None:
+    notebooks.write(tmp_path / "a.ipynb", f"s = '{'z' * 100_000}'", "raise ValueError('y' * 100_000)")
+    status, said = await homeport("run", "a.ipynb", *AS_ROOT, cwd=tmp_path)
+    assert status == 1
+    assert "ok  s = 'zzz" in said
+    assert "ValueError: yyy" in said
+    assert max(map(len, said.splitlines())) < 400
+
+
+async def test_a_file_with_two_names_runs_once_and_its_question_has_an_address(server: Server) -> None:
+    name = "Q #1 50%?.ipynb"
+    notebooks.write(server.root / name, "print(input('Name? '))")
+    (server.root / "link").symlink_to(".")
+    running = await begin("run", name, f"link/{name}", cwd=server.root)
+    assert running.stdout is not None
+    said = ""
+    while "asks" not in said:
+        said = (await asyncio.wait_for(running.stdout.readline(), 30)).decode()
+    assert said.endswith(f"it is answered on {server.url.replace('127.0.0.1', 'localhost')}notebooks/Q%20%231%2050%25%3F.ipynb\n")
+    running.send_signal(signal.SIGINT)
+    rest, _ = await asyncio.wait_for(running.communicate(), 60)
+    assert "link/" not in rest.decode()
+
+
+async def test_a_server_that_was_started_and_is_killed_is_told_of(tmp_path: Path) -> None:
+    notebooks.write(tmp_path / "a.ipynb", "import time\nprint('on', flush=True)\ntime.sleep(60)")
+    running = await begin("run", "a.ipynb", *AS_ROOT, cwd=tmp_path)
+    await printed(tmp_path / "a.ipynb", 0, "on\n")
+    (server,) = running_servers(Folders.from_environment().runtime)
+    os.kill(server.pid, signal.SIGUSR1)
+    said, _ = await asyncio.wait_for(running.communicate(), 60)
+    assert running.returncode == 1
+    assert "The server that was started was ended by SIGUSR1." in said.decode()
 
 
 async def test_ctrl_c_interrupts(server: Server) -> None:

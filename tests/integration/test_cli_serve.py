@@ -171,6 +171,16 @@ async def test_stop_says_nothing_of_the_kernels_of_others(make_server: MakeServe
     assert "The server has ended" not in one.output()
 
 
+async def test_stop_says_what_the_server_shuts_down_by_itself(make_server: MakeServer) -> None:
+    server = make_server()
+    server.options = ("--on-stop=shutdown",)
+    await server.start()
+    await start_kernel(server)
+    stopped = await asyncio.to_thread(homeport, "stop")
+    assert stopped.stdout.startswith(f"Stopped the server on port {server.port} ({server.root}).\nIt shut down 1 kernel as it left: ")
+    assert await asyncio.to_thread(kernels_shown) == []
+
+
 async def test_stop_with_kernels_leaves_those_of_other_servers(make_server: MakeServer) -> None:
     one, other = make_server("one"), make_server("other")
     await one.start()

@@ -14,6 +14,7 @@ from homeport.commands import question as questions
 from homeport.commands.ending import (
     Answer,
     Kernels,
+    Place,
     brief_duration,
     is_main_of_container,
     kept,
@@ -41,26 +42,29 @@ def test_on_stop(on_stop: str, container: bool, kernels: Kernels) -> None:
 
 
 @pytest.mark.parametrize(
-    ("parent", "first", "marked", "main"),
+    ("place", "first", "marked", "main"),
     [
-        (1, "tini", True, True),
-        (1, "docker-init", True, True),
-        (1, "start.sh", False, True),
-        (1, "systemd", False, False),
-        (1, "systemd", True, False),  # a whole machine in a container: systemd keeps order there
-        (1, "init", False, False),
-        (1, "init", True, True),
-        (1, "launchd", False, False),
-        (1, "", False, False),  # /proc cannot be read: do no harm
-        (4711, "tini", True, False),  # started from a shell in a container: that shell may start another one
+        (Place(1, 1, leads=False), "tini", True, True),
+        (Place(1, 7, leads=True), "dumb-init", True, True),
+        (Place(1, 1, leads=False), "docker-init", True, True),
+        (Place(1, 1, leads=False), "start.sh", False, True),
+        (Place(1, 0, leads=False), "start.sh", False, True),  # the session began outside of the container
+        (Place(1, 40, leads=False), "start.sh", False, False),  # `docker exec` began it, or a terminal; its shell has ended
+        (Place(1, 1, leads=False), "systemd", False, False),
+        (Place(1, 1, leads=False), "systemd", True, False),  # a whole machine in a container: systemd keeps order there
+        (Place(1, 1, leads=False), "init", False, False),
+        (Place(1, 1, leads=False), "init", True, True),
+        (Place(1, 1, leads=False), "launchd", False, False),
+        (Place(1, 1, leads=False), "", False, False),  # /proc cannot be read: do no harm
+        (Place(4711, 1, leads=False), "tini", True, False),  # started from a shell in a container: that shell may start another one
     ],
 )
-def test_main_of_container(parent: int, first: str, marked: bool, main: bool) -> None:
-    assert is_main_of_container(behind_own_init=False, parent=parent, first=first, in_container=marked) is main
+def test_main_of_container(place: Place, first: str, marked: bool, main: bool) -> None:
+    assert is_main_of_container(behind_own_init=False, place=place, first=first, in_container=marked) is main
 
 
 def test_behind_our_own_init_is_always_the_main_process() -> None:
-    assert is_main_of_container(behind_own_init=True, parent=4711, first="systemd", in_container=False)
+    assert is_main_of_container(behind_own_init=True, place=Place(4711, 1, leads=False), first="systemd", in_container=False)
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(-1, "0 s"), (5, "5 s"), (600, "10 min"), (9000, "2 h"), (500000, "6 days")])

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,20 +30,39 @@ class Kernels(Enum):
     SHUT_DOWN = "shut down"
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where a process stands."""
+
+    parent: int
+    """Its parent's pid."""
+    session: int
+    """Its session's id: the pid of who began it."""
+    leads: bool
+    """Whether it began its session itself."""
+
+    @classmethod
+    def here(cls) -> Place:
+        """Of this process."""
+        return cls(os.getppid(), os.getsid(0), os.getsid(0) == os.getpid())
+
+
 def is_main_of_container(
-    *, behind_own_init: bool, parent: int | None = None, first: str | None = None, in_container: bool | None = None
+    *, behind_own_init: bool, place: Place | None = None, first: str | None = None, in_container: bool | None = None
 ) -> bool:
     """True when this process is what a container runs: process 1, or the direct child of a container's init (tini, a shell script).
 
-    To be asked at the start: a process whose parent has ended is a child of process 1 too.
+    A process whose parent has ended is a child of process 1 too, but of the session of a terminal or of ``docker exec``. Inits run
+    theirs in their own session (tini) or in one that it leads (dumb-init).
 
     Args:
         behind_own_init: ``stay_behind_as_init()`` forked us from process 1.
-        parent, first, in_container: for tests; the parent's pid, the name of process 1, and whether container marks are there.
+        place, first, in_container: for tests; where we stand, the name of process 1, and whether container marks are there.
     """
     if behind_own_init:
         return True
-    if (os.getppid() if parent is None else parent) != 1:
+    place = place or Place.here()
+    if place.parent != 1 or not (place.session in (0, 1) or place.leads):
         return False
     name = _name_of_first() if first is None else first
     if name not in _INITS_OF_MACHINES:

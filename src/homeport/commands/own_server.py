@@ -94,6 +94,14 @@ class OwnServer:
         """Whether it has ended, by itself or otherwise."""
         return self._process is not None and self._process.poll() is not None
 
+    @property
+    def end(self) -> str:
+        """How it ended."""
+        status = self._process.returncode if self._process is not None else None
+        if status is not None and status < 0:
+            return f"The server that was started was ended by {signal.Signals(-status).name}."
+        return f"The server that was started has ended with status {status}."
+
     def leave(self) -> None:
         """It goes on without us."""
         if self._process is not None:

@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from typing import TextIO
 
 _BAR = 24
+_BESIDE_THE_BAR = 36
+"""Columns of a bar, and those that are left to what stands beside it before the bar gets any."""
 _LONGEST_NAME = 32
 
 
@@ -95,18 +97,20 @@ class Progress:
         if not self.live or self._held:
             return
         width, height = shutil.get_terminal_size()
+        # Figures say more than a bar where there is no room for both.
+        bar = min(_BAR, max(0, width - _BESIDE_THE_BAR))
         # A line that wraps, or more lines than the screen has, could not be drawn over.
-        lines = [cut(self._line(row), width - 1) for row in self._rows[: height - 1]]
+        lines = [cut(self._line(row, bar), width - 1) for row in self._rows[: height - 1]]
         if lines != self._drawn:
             self._erase()
             self._write("".join(line + "\n" for line in lines))
             self._drawn = lines
 
-    def _line(self, row: Row) -> str:
+    def _line(self, row: Row, columns: int) -> str:
         name = cut(row.name, _LONGEST_NAME)
-        filled = _BAR * row.done // row.total if row.total else 0
-        bar = self._full * filled + self._empty * (_BAR - filled)
-        return f"{name}  {bar}  {row.done}/{row.total}  {clock(row.seconds)}  {row.doing}"
+        filled = columns * row.done // row.total if row.total else 0
+        bar = self._full * filled + self._empty * (columns - filled) + ("  " if columns else "")
+        return f"{name}  {bar}{row.done}/{row.total}  {clock(row.seconds)}  {row.doing}"
 
     def _erase(self) -> None:
         if self._drawn:

@@ -86,8 +86,11 @@ def read_command_line(arguments: Sequence[str]) -> Wanted:
     given = make_parser().parse(arguments)
     if not given.jobs.isdecimal() or not int(given.jobs):
         raise BadOption(f"--jobs {given.jobs} is not a number of notebooks", source=COMMAND_LINE)
-    names = list(dict.fromkeys(given.notebooks))
-    files = [_without_links(Path(os.path.expanduser(name))) for name in names]
+    # Each once, under the name that it has first.
+    named: dict[Path, str] = {}
+    for name in given.notebooks:
+        named.setdefault(_without_links(Path(os.path.expanduser(name))), name)
+    files, names = list(named), list(named.values())
     for name, file in zip(names, files, strict=True):
         if file.is_dir():
             raise BadRequest(f"{name} is a folder; name the notebooks in it. Nothing was run.", path=name)
@@ -195,7 +198,7 @@ class _Command:
 
         server = self._server_of(file)
         if server is None and self._own is not None and self._own.ended:
-            raise HomeportError(f"The server that was started has ended. {self._own.words}")
+            raise HomeportError(f"{self._own.end} {self._own.words}")
         return None if server is None else Place(server.url, server.token, server.local_url, server.certificate)
 
     async def _start_server(self) -> OwnServer:

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
+from urllib.parse import quote
 
 from homeport.commands.progress import Progress, Row, clock, cut
 from homeport.errors import HomeportError
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 _ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _LINES = 12
 _LONGEST_TITLE = 60
+_LONGEST_LINE = 300
+"""Columns of a line that a log gets, of a cell's first line and of an error: some hold a megabyte. The notebook has all of it."""
 
 
 @dataclass
@@ -148,7 +151,9 @@ class NotebookRun:
         cell.result = result
         self._row.done += 1
         if result in ("ok", "error"):
-            self._progress.tell(f"{self.name}: {self._row.done}/{self._row.total}  {clock(self._row.seconds)}  {result}  {cell.title}")
+            self._progress.tell(
+                f"{self.name}: {self._row.done}/{self._row.total}  {clock(self._row.seconds)}  {result}  {cut(cell.title, _LONGEST_LINE)}"
+            )
 
     def _doing(self, running: CellToRun | None) -> str:
         if not self._link.connected:
@@ -165,7 +170,7 @@ class NotebookRun:
             if cell is not None and request not in self._asked:
                 self._asked.add(request)
                 place = self._find()
-                where = f"{place.url}notebooks/{self._link.path}" if place is not None else "the notebook's page"
+                where = f"{place.url}notebooks/{quote(self._link.path)}" if place is not None else "the notebook's page"
                 self._progress.say(f"{self.name}: cell {cell.number} asks “{question.get('prompt')}”; it is answered on {where}")
 
     def _entries(self) -> list[dict[str, JSON]]:
@@ -199,10 +204,10 @@ class NotebookRun:
             traceback = "\n".join(str(line) for line in cast("list[JSON]", errors[-1].get("traceback") or []))
             if not self._progress.live:
                 traceback = _ANSI.sub("", traceback)
-            lines += [f"    {line}" for line in traceback.splitlines()[-_LINES:]]
+            lines += [f"    {_shortened(line)}" for line in traceback.splitlines()[-_LINES:]]
             summary = f"{errors[-1].get('ename')}: {errors[-1].get('evalue')}"
             if not traceback or str(errors[-1].get("ename")) not in traceback:
-                lines.append(f"    {summary}")
+                lines.append(f"    {_shortened(summary)}")
         return "\n".join(lines)
 
     def _outputs(self, cell: CellToRun) -> list[dict[str, JSON]]:
@@ -230,6 +235,11 @@ class NotebookRun:
             if kernel.get("reason")
             else "the run was stopped: the kernel was restarted or shut down"
         )
+
+
+def _shortened(line: str) -> str:
+    """As :func:`cut`, with the colours that short lines have."""
+    return line if len(line) <= _LONGEST_LINE else cut(_ANSI.sub("", line), _LONGEST_LINE)
 
 
 def _cells(count: int) -> str:

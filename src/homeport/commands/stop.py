@@ -84,17 +84,26 @@ def run(arguments: Sequence[str]) -> int:
         print("No server is running; " + (f"shut down {in_words(count)}." if count else "nor is a kernel."))
         return 0
     server = choose(ours if given.port is None else servers, given.port)
+    alone = all(each.pid == server.pid or not each.is_homeport for each in servers)
+
+    def alive() -> list[str]:
+        with contextlib.suppress(SupervisorUnavailable):  # the server ends all the same
+            return asyncio.run(kernels_of_server(folders, server, every=alone)) if server.is_homeport else []
+        return []
+
+    before = alive()
     _end(server)
     print(f"Stopped the server on port {server.port} ({server.root_dir}).")
-    alone = all(each.pid == server.pid or not each.is_homeport for each in servers)
+    left = alive()
     if given.kernels:
-        count = asyncio.run(shut_kernels_down(folders, server, every=alone))
+        asyncio.run(shut_kernels_down(folders, server, every=alone))
+        count = len({*before, *left})
         print(f"Shut down {in_words(count)}." if count else "No kernel of it was running.")
-    elif server.is_homeport:
-        with contextlib.suppress(SupervisorUnavailable):  # the server has ended all the same
-            left = asyncio.run(kernels_left(folders, server, every=alone))
-            if left:
-                print(run_on(left, again=True))
+        return 0
+    if ended := len(set(before).difference(left)):
+        print(f"It shut down {in_words(ended)} as it left: its --on-stop says so, or it was all that its container runs.")
+    if left:
+        print(run_on(left, again=True))
     return 0
 
 
@@ -154,8 +163,8 @@ async def shut_kernels_down(folders: Folders, server: RunningServer, *, every: b
         return len(mine)
 
 
-async def kernels_left(folders: Folders, server: RunningServer, *, every: bool) -> list[str]:
-    """The ids of the kernels that a server that has ended left running; see :func:`shut_kernels_down`."""
+async def kernels_of_server(folders: Folders, server: RunningServer, *, every: bool) -> list[str]:
+    """The ids of the kernels of a server that live, also when it has ended; see :func:`shut_kernels_down`."""
     async with the_supervisor(folders) as supervisor:
         return [] if supervisor is None else [info.kernel_id for info in _kernels_of(supervisor, folders, server, every=every)]
 

@@ -213,10 +213,15 @@ class Documents:
             return True
         if stat.type == "directory":
             raise InvalidNotebook(f"“{path}” is a folder, not a notebook.", path=path)
-        if stat.size is not None and stat.size > self.limits.notebook:
+        if stat.size is not None and stat.size > self.limits.notebook and not await self._is_known(file):
             limit = self.limits.notebook
             raise TooLarge(too_large(path, stat.size, limit), path=path, size=stat.size, limit=limit, option="--notebook-limit")
         return False
+
+    async def _is_known(self, file: Path) -> bool:
+        """Whether the log has the notebook itself: it grew here, and its queue and its kernel go on, whatever the size of its file."""
+        row = await self.log.find(str(file))
+        return row is not None and bool((await self.log.history(row.id)).updates)
 
     async def _load(self, path: str, file: Path, row: DocumentRow, lock: DocumentLock, *, gone: bool) -> Document:
         history = await self.log.history(row.id)

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 from homeport.auth.identity import Caller
 from homeport.auth.policies import Policy
 from homeport.errors import ProtocolError
+from homeport.protocol.document import control
 from homeport.web.base import Handler
 from homeport.web.contents import served
 from homeport.web.gate import Kind, Rules
 from homeport.web.parts import Parts
+from homeport.web.problems import as_homeport_error
 from homeport.web.sockets import Socket
 
 if TYPE_CHECKING:
@@ -48,6 +50,11 @@ class DocumentSocket(Socket):
             self._peer.buffered = lambda: self.unsent
         except Exception as error:  # noqa: BLE001 - whatever it is, the link ends and the log says why
             self.refuse(error)
+
+    def refuse(self, error: BaseException) -> None:
+        """Close the link with the reason, and tell it whole before: a close frame cuts it."""
+        self.send(control("refused", message=as_homeport_error(error).message))
+        super().refuse(error)
 
     def send(self, frame: bytes | str) -> None:
         """Send a frame, behind those that wait for the next turn of the loop."""

@@ -75,6 +75,7 @@ class PageLink:
         self._waiting: dict[str, tuple[bytes, asyncio.Future[Mapping[str, JSON]]]] = {}
         self._changes: set[asyncio.Event] = set()
         self._socket: WebSocketClientConnection | None = None
+        self._refusal = ""
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -189,7 +190,7 @@ class PageLink:
             ping_interval=_PING_EVERY,
             ping_timeout=_PING_EVERY,
         )
-        self._socket = socket
+        self._socket, self._refusal = socket, ""
         joiner = protocol.Joiner()
         try:
             while (message := await socket.read_message()) is not None:
@@ -200,7 +201,7 @@ class PageLink:
                     self._changed()
         finally:
             socket.close()
-        code, reason = socket.close_code or 0, socket.close_reason or ""
+        code, reason = socket.close_code or 0, self._refusal or socket.close_reason or ""
         status = code - _CLOSED_WITH_STATUS
         if 400 <= status < 600 and status not in _PASSING:
             raise LinkRefused(reason, status=status)
@@ -234,6 +235,8 @@ class PageLink:
             self._on_hello(fields)
         elif frame.op == "state":
             protocol.merge_state(self.state, fields)
+        elif frame.op == "refused":
+            self._refusal = str(fields.get("message") or "")
         elif frame.op == "reply":
             _, answer = self._waiting.get(str(fields.get("id")), (b"", None))
             if answer is not None and not answer.done():
