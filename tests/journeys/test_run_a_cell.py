@@ -94,6 +94,31 @@ async def test_how_long_a_cell_took_stands_beside_it_also_when_it_printed(server
         await expect(page.cell(number).locator(".run-note")).to_have_text(re.compile(r"^0\.[6-9] s$|^[1-9]"))
 
 
+_RUNS = """
+from IPython.display import HTML
+HTML('''<p id=said></p><script>
+let said; try { said = parent.document.cookie } catch { said = 'on its own' }
+document.getElementById('said').textContent = said;
+</script>''')
+"""
+_NEEDS = "HTML('<p>figure</p><script src=http://127.0.0.1:9/plot.js></script>')"
+_FAILS = "HTML('<p>figure</p><script>Plotly.newPlot(1)</script>')"
+_FIGURE = "display({'application/vnd.plotly.v1+json': {'data': [], 'layout': {}}}, raw=True)"
+
+
+@pytest.mark.expect_console(r"Failed to load resource: net::\w+ \(http://127\.0\.0\.1:9/plot\.js\)|Plotly is not defined")
+async def test_outputs_run_in_frames_of_their_own_and_say_what_they_lack(server: Server, open_page: OpenPage) -> None:
+    notebooks.write(server.root / "a.ipynb", _RUNS, _NEEDS, _FAILS, _FIGURE)
+    page = await NotebookPage(await open_page(server, "notebooks/a.ipynb")).loaded()
+    await page.run_all()
+    await page.finished()
+    inside = [page.cell(number).locator("iframe.output-frame").content_frame.locator("body") for number in range(3)]
+    await expect(inside[0]).to_have_text("on its own")
+    await expect(inside[1]).to_contain_text("This output needs http://127.0.0.1:9/plot.js, which this browser could not load.")
+    await expect(inside[2]).to_contain_text("A script of this output failed: Plotly is not defined.")
+    await expect(page.cell(3).locator(".cell-outputs")).to_contain_text("a Plotly figure, which this page cannot draw")
+
+
 async def test_an_error_stops_what_waits_behind_it(server: Server, open_page: OpenPage) -> None:
     path = server.root / "error.ipynb"
     notebooks.write(path, "print('before')", "1 / 0", "print('after')")

@@ -105,6 +105,7 @@ const BY_MIME: ReadonlyMap<string, MimeRenderer> = new Map(
 
 /** Types that are drawn by later work; what to tell people meanwhile, when nothing else in the output can be drawn. */
 const WIDGET = "application/vnd.jupyter.widget-view+json";
+const PLOTLY = "application/vnd.plotly.v1+json";
 
 export function rendererOf(mime: string): MimeRenderer | undefined {
   return BY_MIME.get(mime);
@@ -124,16 +125,22 @@ export function bestMime(mimes: Iterable<string>): string | null {
 }
 
 /** What an output says in place of a drawing that we cannot make; null when there is nothing to say. */
-export function undrawable(bundle: MimeBundle): string | null {
-  if (WIDGET in bundle)
-    return "This output is an interactive widget. It needs JupyterLab or Notebook to be drawn; its value is kept.";
-  const mimes = Object.keys(bundle);
-  return mimes.length > 0 ? `This output has a type that cannot be drawn here: ${mimes.join(", ")}.` : null;
+export function undrawable(mimes: readonly string[]): string | null {
+  return (
+    missing(mimes) ??
+    (mimes.length > 0 ? `This output has a type that cannot be drawn here: ${mimes.join(", ")}.` : null)
+  );
 }
 
-/** Whether a drawing should say more than the fallback text of a widget. */
-export function isWidget(bundle: MimeBundle): boolean {
-  return WIDGET in bundle;
+/** What to say above a text that only stands in for a drawing that we cannot make; null when nothing is missing. */
+export function missing(mimes: readonly string[]): string | null {
+  if (mimes.includes(WIDGET))
+    return "This output is an interactive widget. It needs JupyterLab or Notebook to be drawn; its value is kept.";
+  if (!mimes.includes(PLOTLY) || ![null, "text/plain"].includes(bestMime(mimes))) return null;
+  return (
+    "This output is a Plotly figure, which this page cannot draw by itself; it is kept. After " +
+    "plotly.io.renderers.default = 'colab' figures bring along what a browser needs, from the Internet."
+  );
 }
 
 /** Milliseconds that a new image may take to be decoded before the old one makes way all the same. */

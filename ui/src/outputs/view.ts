@@ -7,7 +7,7 @@
 
 import { button, element, sizeText } from "./dom";
 import { fetchText, LongTextFoot } from "./long_text";
-import { bestMime, isWidget, type RenderRequest, rendererOf, type TakeAway, undrawable } from "./mime";
+import { bestMime, missing, type RenderRequest, rendererOf, type TakeAway, undrawable } from "./mime";
 import { GrowingText } from "./stream";
 import {
   BLOB,
@@ -149,11 +149,12 @@ class DisplayView implements OutputView {
     this.#drawing += 1;
     const choice = choose(output);
     if (!choice) {
-      const text = undrawable(output.data);
+      const text = undrawable(Object.keys(output.data));
       this.#place(text ? [element("p", { class: "output-note" }, text)] : [], () => {});
       return true;
     }
-    const note = isWidget(output.data) ? element("p", { class: "output-note" }, undrawable(output.data) ?? "") : null;
+    const text = missing(choice.offered);
+    const note = text ? element("p", { class: "output-note" }, text) : null;
     this.#draw(choice, output, this.#drawing, note);
     return true;
   }
@@ -239,14 +240,15 @@ class DisplayView implements OutputView {
   }
 }
 
-function choose(output: DisplayOutput): Choice | null {
+function choose(output: DisplayOutput): (Choice & { offered: readonly string[] }) | null {
   const { blobs, standIns } = blobsOf(output.data[BLOB]);
   const own = Object.keys(output.data).filter((mime) => !standIns.includes(mime));
   // What stands in for a blob is drawn only when we can draw neither the blob nor anything else.
-  const mime = bestMime([...blobs.map((blob) => blob.mime), ...own]) ?? bestMime(Object.keys(output.data));
+  const offered = [...blobs.map((blob) => blob.mime), ...own];
+  const mime = bestMime(offered) ?? bestMime(Object.keys(output.data));
   if (mime === null) return null;
   const blob = blobs.find((candidate) => candidate.mime === mime) ?? null;
-  return { mime, value: blob ? undefined : output.data[mime], blob };
+  return { mime, value: blob ? undefined : output.data[mime], blob, offered };
 }
 
 /** The references in a bundle, and which of its types stand in for them (for programs that do not know blobs). */
