@@ -96,8 +96,8 @@ def run(arguments: Sequence[str]) -> int:
     print(f"Stopped the server on port {server.port} ({server.root_dir}).")
     left = alive()
     if given.kernels:
-        asyncio.run(shut_kernels_down(folders, server, every=alone))
-        count = len({*before, *left})
+        # The server may have ended them itself.
+        count = max(asyncio.run(shut_kernels_down(folders, server, every=alone)), len({*before, *left}))
         print(f"Shut down {in_words(count)}." if count else "No kernel of it was running.")
         return 0
     if ended := len(set(before).difference(left)):
