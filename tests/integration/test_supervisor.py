@@ -238,7 +238,8 @@ async def test_out_of_memory_is_called_by_its_name(client: SupervisorClient, hom
         assert log.ended.reason == "out of memory"
         assert client.kernels[kernel.kernel_id].state == "idle"
     finally:
-        await client.shutdown_supervisor(kernels=True)
+        for kernel_id in list(client.kernels):
+            await client.shutdown(kernel_id)
         mine.rmdir()
 
 
