@@ -187,7 +187,7 @@ async def test_kernels_that_a_server_that_was_killed_could_not_end_are_named(tmp
     os.kill(started.pid, signal.SIGKILL)
     status, said = await running
     assert status == 1
-    assert "The server that was started has ended." in said
+    assert "The server that was started was ended by SIGKILL." in said
     assert started.token not in said
     assert "1 kernel runs on: 'homeport kernels' lists it, " in said
 
