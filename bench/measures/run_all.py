@@ -1,4 +1,4 @@
-"""Run all: how long from one cell to the next, when a notebook of cells with ``1`` runs on the server and nobody looks.
+"""Run all: how long from one cell to the next, when ``homeport run`` runs a notebook of cells with ``1`` and looks on.
 
 That is what a client does that sends the next request when the reply and the idle of the one before are there, and what the
 benchmark of executions measures; but what a cell says is in the document, and durable, before the next one begins. The peers' servers
