@@ -15,6 +15,7 @@ import pytest_asyncio
 
 from harness import notebooks, supervisors
 from homeport.errors import HomeportError, InvalidNotebook
+from homeport.event_loop import kill
 from homeport.web.notebook_worker import NotebookWorker
 
 
@@ -87,3 +88,13 @@ async def test_it_can_be_closed_while_it_stands_still(worker: NotebookWorker, tm
         await worker.close()
         with pytest.raises(HomeportError, match="was killed"):
             await waiting
+
+
+async def test_who_kills_does_not_take_the_exit_status_from_who_waits() -> None:
+    for _ in range(100):  # with Process.kill(), one in fifteen
+        process = await asyncio.create_subprocess_exec("cat", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE)
+        assert process.stdout is not None
+        os.kill(process.pid, signal.SIGKILL)
+        assert await process.stdout.read() == b""  # it is about to be gone
+        kill(process)
+        assert await process.wait() == -signal.SIGKILL

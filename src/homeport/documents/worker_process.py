@@ -14,6 +14,7 @@ from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncGenerator
 from typing import Final
 
+from homeport.event_loop import kill
 from homeport.kernels.environment import without_secrets
 
 KEPT: Final = 60.0
@@ -71,9 +72,8 @@ class WorkerProcess:
     def _kill(self) -> None:
         self._stay()
         process, self._process = self._process, None
-        if process is not None and process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
+        if process is not None:
+            kill(process)
 
     def _dismiss(self) -> None:
         process, self._process = self._process, None

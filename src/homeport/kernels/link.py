@@ -13,6 +13,7 @@ from typing import Final, cast
 
 from homeport import __version__
 from homeport.errors import ProtocolError, SupervisorUnavailable
+from homeport.event_loop import kill
 from homeport.folders import Folders
 from homeport.kernels.environment import without_secrets
 from homeport.protocol import supervisor as wire
@@ -164,12 +165,12 @@ async def _run(command: Sequence[str]) -> str:
     try:
         _, said = await asyncio.wait_for(process.communicate(), LAUNCH_PATIENCE)
     except TimeoutError:
-        process.kill()
+        kill(process)
         await process.wait()
         raise SupervisorUnavailable(f"The supervisor did not start within {LAUNCH_PATIENCE:.0f} s") from None
     except asyncio.CancelledError:
         # Nobody waits for it any more. If it has begun to serve already, that is another process, which leaves by itself.
-        process.kill()
+        kill(process)
         await process.wait()
         raise
     if process.returncode == 0:
