@@ -119,6 +119,55 @@ async def test_replies_and_input_requests_go_to_the_session_that_asked(client: S
     assert mine.text(msg_id) == "me\n"
 
 
+LATE = """\
+import sys, time
+kernel = get_ipython().kernel
+publish = kernel.iopub_thread._really_send
+def later(*args, **kwargs):
+    time.sleep(0.003)
+    publish(*args, **kwargs)
+kernel.iopub_thread._really_send = later
+sys.stdout.flush = sys.stderr.flush = lambda: None
+"""
+"""What this kernel publishes comes after its replies: it does not wait until it is said."""
+
+WITHOUT_IDLE = """\
+status = kernel._publish_status
+kernel._publish_status = lambda state, *args, **kwargs: state == "idle" or status(state, *args, **kwargs)
+"""
+
+
+async def test_a_reply_comes_behind_what_was_published_before_it(client: SupervisorClient, home: Path) -> None:
+    kernel = await start(client, home)
+    log = Log(client.attach(kernel.kernel_id, generation=1, after=0, session=SESSION))
+    await run(client, kernel, LATE)
+    for _ in range(10):
+        msg_id = await run(client, kernel, "display(6); 6 * 7")
+        await log.until(lambda log, msg_id=msg_id: log.over(msg_id))
+        said = [entry.header.msg_type for entry in log.entries if entry.parent.msg_id == msg_id]
+        assert said == ["status", "execute_input", "display_data", "execute_result", "execute_reply", "status"]
+    await run(client, kernel, WITHOUT_IDLE)
+    last = await run(client, kernel, "7")
+    await log.until(lambda log: bool(log.of("execute_reply", last)))
+
+
+async def test_an_ipython_kernel_does_not_pause_before_its_replies(folders: Folders, client: SupervisorClient, home: Path) -> None:
+    async def pause(client: SupervisorClient) -> str:
+        kernel = await start(client, home)
+        log = Log(client.attach(kernel.kernel_id, generation=1, after=0, session=SESSION))
+        msg_id = await run(client, kernel, "print(get_ipython().kernel._execute_sleep)")
+        await log.until(lambda log: log.over(msg_id))
+        return log.text(msg_id).strip()
+
+    assert await pause(client) == "0.0"
+    other = SupervisorClient(folders, ipython_arguments=["--IPythonKernel._execute_sleep=0.002"])
+    await other.start()
+    try:
+        assert await pause(other) == "0.002"  # somebody wants it
+    finally:
+        await other.close()
+
+
 async def test_a_cursor_may_begin_at_the_tail_or_with_what_runs(client: SupervisorClient, home: Path) -> None:
     kernel = await start(client, home)
     log = Log(client.attach(kernel.kernel_id, generation=1, after=0, session=SESSION))

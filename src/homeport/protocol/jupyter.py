@@ -43,7 +43,13 @@ class Header(msgspec.Struct, frozen=True, omit_defaults=True):
 NO_HEADER = Header()
 """What an empty parent header (``{}``) reads as."""
 
+
+class _Status(msgspec.Struct):
+    execution_state: str = ""
+
+
 _headers = msgspec.json.Decoder(Header | None)
+_statuses = msgspec.json.Decoder(_Status)
 _encoder = msgspec.json.Encoder()
 
 
@@ -59,6 +65,14 @@ def header_of(data: bytes) -> Header:
         return _headers.decode(data) or NO_HEADER
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ProtocolError(f"A Jupyter message has a header that cannot be read: {error}") from None
+
+
+def execution_state(parts: Parts) -> str:
+    """What a ``status`` message says that the kernel is: "busy", "idle" or "starting"; empty when it cannot be read."""
+    try:
+        return _statuses.decode(parts[3]).execution_state
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return ""
 
 
 def split(frames: Sequence[bytes]) -> tuple[list[bytes], bytes, Parts]:

@@ -9,10 +9,10 @@ receive *or a send* it may stay silent although there is something to read, so w
 Nothing is sent before iopub is open, or what the kernel says about it would be published to nobody: a new or adopted kernel's answers
 would seem lost. It is open with its first message (ipykernel greets each subscriber), or shortly after its handshake.
 
-Replies and input requests are handed on at once. iopub is read 3 ms after a request was sent, then, while the kernel is busy, at most
-every 5 ms, and under a steady flow every 20 ms: that makes batches of what would be single messages. Its reader is off the loop in the
-gap, or the loop would spin. A reply ends the gap, and what came before it on iopub goes before it: nobody waits for the end of a run.
-(Batched with the reply, the first messages would still be on their way to the client when the kernel is done.)
+Replies and input requests are handed on at once, except for the reply to an execution, which waits for the ``idle`` that follows it
+(:mod:`homeport.core.reply_order`). iopub is read 15 ms after a request was sent, then, while the kernel is busy, at most every 5 ms, and
+under a steady flow every 20 ms: that makes batches of what would be single messages, and one of all that a short execution says. Its
+reader is off the loop in the gap, or the loop would spin. A reply ends the gap: nobody waits for the end of a run.
 """
 
 from __future__ import annotations
@@ -20,24 +20,28 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple, cast
 
 import msgspec
 import zmq
 
+from homeport.core.reply_order import ReplyOrder
 from homeport.errors import ProtocolError
 from homeport.protocol.jupyter import Header, Parts, Signer, header_of, join, split
 from homeport.protocol.supervisor import Channel
 
 log = logging.getLogger(__name__)
 
-FIRST_GAP: Final = 0.003
-"""Seconds from the sending of a request to the look at iopub: what a kernel says at once comes in one batch, and before the reply."""
+FIRST_GAP: Final = 0.015
+"""Seconds from the sending of a request to the look at iopub, unless its reply comes before."""
 
 GAP: Final = 0.005
 LONGEST_GAP: Final = 0.02
 """Seconds between two looks at iopub while the kernel is busy: at first, and under a steady flow."""
+
+IDLE_PATIENCE: Final = 0.05
+"""Seconds for which the reply to an execution waits for its idle. It takes about a millisecond, unless a kernel never says it."""
 
 # So many messages in a gap are a flow.
 _FLOW = 4
@@ -109,6 +113,8 @@ class KernelChannels:
         self._loop = asyncio.get_running_loop()
         self._signer = Signer(connection.key.encode(), connection.signature_scheme)
         self._received = received
+        self._order: ReplyOrder[Received] = ReplyOrder()
+        self._patience: asyncio.TimerHandle | None = None
         self._gap: asyncio.TimerHandle | None = None
         self._next_gap = GAP
         self._watching_iopub = True
@@ -187,25 +193,45 @@ class KernelChannels:
         socket.send(last, _NOW)
         if _readable(socket):
             self._loop.call_soon(self._ready, channel)
-        if answered and self._gap is None:
+        if answered and self._gap is None and not self._order.waiting:
             self._begin_gap(FIRST_GAP)
 
     def drain_replies(self) -> None:
         """Hand on every reply and input request that has arrived."""
-        for channel in ("control", "shell", "stdin"):
-            self._drain(channel)
+        self._drain("control", "shell", "stdin")
 
     def drain(self) -> None:
         """Hand on everything that has arrived; the kernel is gone, or a judgement needs all that there is."""
-        self.drain_replies()
-        self._drain("iopub")
+        self._drain("control", "shell", "stdin", "iopub")
 
-    def _drain(self, channel: Channel) -> None:
-        more = True
-        while more and not self._closed:
-            messages, more = self._take(self._sockets[channel], channel)
-            if messages:
-                self._received(messages)
+    def _drain(self, *channels: Channel) -> None:
+        for channel in channels:
+            more = True
+            while more and not self._closed:
+                messages, more = self._take(self._sockets[channel], channel)
+                self._hand_on(*((messages, ()) if channel == "iopub" else ((), messages)))
+        if not self._closed:
+            self._give_up()
+
+    def _hand_on(self, published: Sequence[Received], replies: Sequence[Received]) -> bool:
+        """Pass messages on as soon as it is their turn; whether iopub may be looked at less often."""
+        messages = self._order.handle(published, replies)
+        if not self._order.waiting:
+            self._be_patient(False)
+        elif self._patience is None:
+            self._be_patient(True)
+        return self._received(messages) if messages else False
+
+    def _be_patient(self, patient: bool) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+        self._patience = self._loop.call_later(IDLE_PATIENCE, self._give_up) if patient else None
+
+    def _give_up(self) -> None:
+        """Wait for no idle any more."""
+        self._be_patient(False)
+        if messages := self._order.release():
+            self._received(messages)
 
     def close(self) -> None:
         """Close the sockets; what has not been read is lost."""
@@ -216,6 +242,7 @@ class KernelChannels:
             self._unwatch()
         if not self.opened.done():
             self.opened.set_result(None)
+        self._be_patient(False)
         if self._gap is not None:
             self._gap.cancel()
         for channel, socket in self._sockets.items():
@@ -233,35 +260,26 @@ class KernelChannels:
             self._look()
 
     def _take_replies(self, channel: Channel) -> None:
-        in_gap = self._gap is not None
-        count, more_output = 0, False
         if self._gap is not None:
             self._gap.cancel()
             self._gap = None
-            # What belongs to a reply came before it.
-            messages, more_output = self._take(self._iopub, "iopub")
-            count = len(messages)
-        else:
-            messages = []
+        # What belongs to a reply came before it.
+        published, more_output = self._take_published()
         replies, more = self._take(self._sockets[channel], channel)
-        messages += replies
-        relaxed = self._received(messages) if messages else False
+        relaxed = self._hand_on(published, replies)
         if self._closed:
             return
         if more:
             self._loop.call_soon(self._ready, channel)
-        if in_gap:
-            self._next_look(count, relaxed=relaxed, more=more_output)
+        self._next_look(len(published), relaxed=relaxed, more=more_output)
 
     def _look(self) -> None:
         """Hand on what has come on iopub."""
         self._gap = None
-        messages, more = self._take(self._iopub, "iopub")
-        if messages and self._held is not None:
-            self._open()
-        relaxed = self._received(messages) if messages else False
+        published, more = self._take_published()
+        relaxed = self._hand_on(published, ())
         if not self._closed:
-            self._next_look(len(messages), relaxed=relaxed, more=more)
+            self._next_look(len(published), relaxed=relaxed, more=more)
 
     def _next_look(self, count: int, *, relaxed: bool, more: bool) -> None:
         """Look at iopub again after a gap, or as soon as something comes. ``count`` messages came this time."""
@@ -285,6 +303,12 @@ class KernelChannels:
         elif self._watching_iopub and not watched:
             self._loop.remove_reader(self._descriptors["iopub"])
         self._watching_iopub = watched
+
+    def _take_published(self) -> tuple[list[Received], bool]:
+        published, more = self._take(self._iopub, "iopub")
+        if published and self._held is not None:
+            self._open()
+        return published, more
 
     def _take(self, socket: zmq.Socket[bytes], channel: Channel) -> tuple[list[Received], bool]:
         """What has arrived, up to a limit, and whether there may be more."""

@@ -17,7 +17,6 @@ from itertools import groupby
 from pathlib import Path
 from typing import Final, Literal, Protocol
 
-import msgspec
 import zmq
 
 from homeport.core import journal as journals
@@ -26,7 +25,7 @@ from homeport.core.counter import GRACE, Judge, MessageCounter, Missed, Seen, Ti
 from homeport.core.journal import KEPT, OUTPUTS, STREAMS, Append, Lane, Limits, Lost, Piece
 from homeport.core.requests import Finished, MakeIdle, MakeReply, Remember, Reply, Requests, Settle, StateIs, Status, Submit
 from homeport.errors import KernelGone
-from homeport.protocol.jupyter import Parts, header_of, make
+from homeport.protocol.jupyter import Parts, execution_state, header_of, make
 from homeport.protocol.supervisor import (
     RESULT_UNKNOWN,
     SUPERVISOR_SESSION,
@@ -47,13 +46,6 @@ log = logging.getLogger(__name__)
 # How long the idle of an answered probe may take: a kernel whose iopub we had not reached yet published it to nobody.
 _PROBE_PATIENCE = 0.5
 _LEFT_OUT = "it could not be read back from the journal's disk"
-
-
-class _StatusContent(msgspec.Struct):
-    execution_state: str = ""
-
-
-_status = msgspec.json.Decoder(_StatusContent)
 
 
 class Reader(Protocol):
@@ -460,16 +452,9 @@ def _classify(message: Received, seq: int) -> tuple[Lane, runs.Event | None]:
     if kind == "stream":
         return STREAMS, None
     if kind == "status":
-        state = _execution_state(message.parts)
+        state = execution_state(message.parts)
         return KEPT if state == "idle" else OUTPUTS, Status(message.parent.msg_id, message.parent.msg_type, state, seq)
     return KEPT if kind == "error" else OUTPUTS, None
-
-
-def _execution_state(parts: Parts) -> str:
-    try:
-        return _status.decode(parts[3]).execution_state
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return ""
 
 
 def message(msg_type: str, content: object, *, msg_id: str | None = None, parent: bytes | None = None) -> Parts:

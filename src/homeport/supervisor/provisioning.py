@@ -254,7 +254,10 @@ async def _launch_local(
 
     provisioner = LocalKernel(kernel_spec=spec, kernel_id=kernel_id)
     arguments = await provisioner.pre_launch(env=environment, cwd=request.cwd)
-    command = _format([*spec.argv, *_more_arguments(spec, request)], connection_file, spec.resource_dir, request.origin)
+    argv: Sequence[str] = [*spec.argv, *_more_arguments(spec, request)]
+    if _is_ipython(spec):
+        argv = _without_pause(argv)
+    command = _format(argv, connection_file, spec.resource_dir, request.origin)
     arguments.pop("cmd", None)
 
     async def begin(*apart: str) -> subprocess.Popen[bytes]:
@@ -288,10 +291,20 @@ async def _became(process: subprocess.Popen[bytes], wrapper: Sequence[str]) -> b
     return False
 
 
+def _is_ipython(spec: KernelSpec) -> bool:
+    return any(word in ("ipykernel", "ipykernel_launcher") for word in cast("Sequence[str]", spec.argv))
+
+
 def _more_arguments(spec: KernelSpec, request: Launch) -> Sequence[str]:
     """Other kernels do not know IPython's arguments, and would not start with them."""
-    is_ipython = any(word in ("ipykernel", "ipykernel_launcher") for word in cast("Sequence[str]", spec.argv))
-    return request.ipython_arguments if is_ipython else ()
+    return request.ipython_arguments if _is_ipython(spec) else ()
+
+
+def _without_pause(argv: Sequence[str]) -> Sequence[str]:
+    """Of what starts an IPython kernel: it does not wait for half a millisecond before each reply, so that clients get the outputs before
+    it. They do: see :mod:`homeport.core.reply_order`. An IPythonKernel of the user's configuration can still want the pause."""
+    # Given twice, it would keep the kernel from starting.
+    return argv if any("_execute_sleep" in word for word in argv) else [*argv, "--Kernel._execute_sleep=0"]
 
 
 def _format(argv: Sequence[str], connection_file: Path, resource_dir: str, origin: Origin) -> list[str]:
