@@ -174,13 +174,17 @@ def test_limits_hold_and_writes_do_not_matter(steps: list[tuple[Any, ...]]) -> N
 
 @given(_steps, st.integers(0, 40))
 def test_a_person_clears_a_running_cell(steps: list[tuple[Any, ...]], where: int) -> None:
-    document = Document()
-    buffer = play(steps[:where], FREE, document)
+    """What is new is shown, and of what was there no more than the line that it is written into."""
+    document, as_it_was = Document(), Document()
+    buffer, other = play(steps[:where], FREE, document), play(steps[:where], FREE, as_it_was)
     document.outputs = []
-    buffer.stream("stdout", "after\n")
-    document.flush(buffer)
-    assert [output["output_type"] for output in document.outputs] == ["stream"]
-    assert document.outputs[0]["text"].endswith("after\n")
+    for each, shows in ((buffer, document), (other, as_it_was)):
+        each.stream("stdout", "after\n")
+        shows.flush(each)
+    (output,) = document.outputs
+    assert "after" in output["text"]
+    assert output["text"].count("\n") == 1
+    assert as_it_was.outputs[-1]["text"].endswith(output["text"])
 
 
 def test_a_progress_bar_goes_on_after_a_person_cleared_it() -> None:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from hypothesis import given
 from hypothesis import strategies as st
 
-from homeport.core.reply_order import ReplyOrder
+from homeport.core.reply_order import PATIENCE, ReplyOrder
 from homeport.protocol.jupyter import Header, Parts
 
 
@@ -24,7 +24,7 @@ class Said(NamedTuple):
 
     @property
     def parent(self) -> Header:
-        return Header(msg_id=self.of)
+        return Header(msg_id=self.of, msg_type="execute_request")
 
     @property
     def parts(self) -> Parts:
@@ -39,8 +39,10 @@ def reply(of: str, kind: str = "execute_reply") -> Said:
     return Said(kind, of)
 
 
-def handed_on(order: ReplyOrder[Said], output: Sequence[Said], replies: Sequence[Said] = ()) -> list[Said]:
-    messages = order.handle(output, replies)
+def handed_on(
+    order: ReplyOrder[Said], output: Sequence[Said], replies: Sequence[Said] = (), *, now: float = 0, more: bool = False
+) -> list[Said]:
+    messages = order.handle(output, replies, now, more=more)
     order.check()
     return messages
 
@@ -49,7 +51,7 @@ def test_a_reply_waits_for_what_was_published_before_it() -> None:
     order = ReplyOrder[Said]()
     assert handed_on(order, published("a", "busy")) == published("a", "busy")
     assert handed_on(order, [], [reply("a")]) == []
-    assert order.waiting
+    assert order.deadline == PATIENCE
     assert handed_on(order, published("a", "stream")) == []
     assert handed_on(order, [*published("a", "execute_result", "idle"), *published("b", "busy")]) == [
         *published("a", "stream", "execute_result"),
@@ -57,7 +59,7 @@ def test_a_reply_waits_for_what_was_published_before_it() -> None:
         *published("a", "idle"),
         *published("b", "busy"),
     ]
-    assert not order.waiting
+    assert order.deadline is None
 
 
 def test_who_was_idle_already_is_not_waited_for() -> None:
@@ -66,30 +68,65 @@ def test_who_was_idle_already_is_not_waited_for() -> None:
     assert handed_on(order, [], [reply("a")]) == [reply("a")]
 
 
+def test_many_are_over_at_once() -> None:
+    """A queue that was aborted after an error, read late."""
+    order = ReplyOrder[Said]()
+    names = [str(number) for number in range(100)]
+    idle = [published(name, "idle")[0] for name in names]
+    in_turn = [each for name in names for each in (reply(name), *published(name, "idle"))]
+    assert handed_on(order, idle, [reply(name) for name in names]) == in_turn
+    assert order.deadline is None
+
+
 def test_only_executions_wait() -> None:
     order = ReplyOrder[Said]()
     others = [reply("a", "kernel_info_reply"), reply("b", "input_request")]
     assert handed_on(order, [], others) == others
-    # but not past one that waits
-    assert handed_on(order, [], [reply("c")]) == []
-    assert handed_on(order, [], others) == []
-    assert handed_on(order, published("c", "idle")) == [reply("c"), *published("c", "idle"), *others]
+    assert handed_on(order, published("c", "stream"), [reply("c")]) == []
+    # What was published goes before others, too.
+    assert handed_on(order, [], others) == [*published("c", "stream"), *others]
+    assert handed_on(order, published("c", "idle")) == [reply("c"), *published("c", "idle")]
+
+
+def test_much_that_is_published_does_not_wait() -> None:
+    order = ReplyOrder[Said]()
+    assert handed_on(order, published("a", "stream"), [reply("a")], more=True) == published("a", "stream")
+    flood = published("a", *["stream"] * 1000)
+    assert handed_on(order, flood) == flood
+    assert handed_on(order, published("a", "stream", "idle")) == [*published("a", "stream"), reply("a"), *published("a", "idle")]
+
+
+def test_each_reply_waits_for_as_long() -> None:
+    order = ReplyOrder[Said]()
+    assert handed_on(order, published("a", "stream"), [reply("a")]) == []
+    assert handed_on(order, published("b", "stream"), [reply("b")], now=0.02) == []
+    assert order.expire(0.04) == []
+    assert order.expire(PATIENCE) == []
+    assert order.deadline == 0.02 + PATIENCE
+    order.check()
+    assert handed_on(order, published("b", "idle"), now=0.06) == [
+        *published("a", "stream"),
+        *published("b", "stream"),
+        reply("a"),
+        reply("b"),
+        *published("b", "idle"),
+    ]
+    assert handed_on(order, published("a", "idle"), now=0.07) == published("a", "idle")
 
 
 def test_who_gives_up_gets_all() -> None:
     order = ReplyOrder[Said]()
     assert handed_on(order, published("a", "stream"), [reply("a")]) == []
-    assert order.release() == [*published("a", "stream"), reply("a")]
+    assert order.expire(PATIENCE) == [*published("a", "stream"), reply("a")]
     order.check()
     assert order.release() == []
-    assert handed_on(order, published("a", "idle")) == published("a", "idle")
 
 
 @given(
     st.lists(st.lists(st.sampled_from(["stream", "display_data"]), max_size=3), min_size=1, max_size=5),
-    st.lists(st.tuples(st.integers(0, 5), st.booleans()), max_size=20),
+    st.lists(st.tuples(st.integers(0, 5), st.booleans(), st.booleans()), max_size=20),
 )
-def test_however_the_sockets_are_read(requests: list[list[str]], steps: list[tuple[int, bool]]) -> None:
+def test_however_the_sockets_are_read(requests: list[list[str]], steps: list[tuple[int, bool, bool]]) -> None:
     """A kernel runs requests one after the other; its sockets are read in any pieces. Before the next reply it has said its idle."""
     output: list[Said] = []
     replies = [reply(str(number)) for number in range(len(requests))]
@@ -98,14 +135,14 @@ def test_however_the_sockets_are_read(requests: list[list[str]], steps: list[tup
     order = ReplyOrder[Said]()
     got: list[Said] = []
     read = answered = 0
-    for some, answer in [*steps, *[(len(output), True)] * len(replies)]:
+    for some, answer, more in [*steps, *[(len(output), True, False)] * len(replies)]:
         new = output[read : read + some]
         read += len(new)
         idle = sum(each.kind == "idle" for each in output[:read])
         answers = replies[answered : min(answered + answer, idle + 1)]
         answered += len(answers)
-        got += handed_on(order, new, answers)
-    assert not order.waiting
+        got += handed_on(order, new, answers, more=more)
+    assert order.deadline is None
     assert [each for each in got if each.kind != "execute_reply"] == output
     assert [each for each in got if each.kind == "execute_reply"] == replies
     for each in replies:

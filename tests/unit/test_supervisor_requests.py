@@ -30,6 +30,21 @@ def test_a_request_is_sent_once_and_is_over_with_reply_and_idle() -> None:
     assert submit(requests, "a") == []
 
 
+def test_a_kernel_is_occupied_before_its_busy_is_heard() -> None:
+    requests = Requests()
+    submit(requests, "who", "kernel_info_request")
+    submit(requests, "elsewhere", ordered=False)
+    assert not requests.occupied
+    submit(requests, "cell")
+    assert (requests.state, requests.occupied) == (None, True)
+    requests.handle(Reply("cell"))
+    assert not requests.occupied
+    requests.handle(Status("cell", "execute_request", "busy", 1))
+    assert requests.occupied
+    requests.handle(Status("cell", "execute_request", "idle", 2))
+    assert not requests.occupied
+
+
 def test_a_control_request_does_not_make_a_busy_kernel_idle() -> None:
     requests = Requests()
     submit(requests, "cell")

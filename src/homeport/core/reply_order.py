@@ -3,18 +3,24 @@
 A kernel replies on one socket and publishes on another, and which of them is read first is chance: with a client that reads both, a
 result comes behind its reply a few times in ten thousand executions, and ipykernel pauses before each reply so that it is not more. The
 end of what is published about a request is its ``idle``, which a kernel sends right after the reply ("Messaging in Jupyter", section
-"Kernel status"). So the reply waits for that, and stands right before it.
+"Kernel status"). So the reply waits for that, and stands right before it. What was published just before it waits with it, up to a few
+messages: all that a short execution says is then one batch.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
 from typing import Generic, Protocol, TypeVar
 
 from homeport.protocol.jupyter import Header, Parts, execution_state
 
-_REMEMBERED = 16
+PATIENCE = 0.05
+"""Seconds for which a reply waits for its idle. It takes about a millisecond, unless a kernel never says it."""
+
+# More than so many messages are worth a batch of their own.
+_ONE_BATCH = 32
+# Executions whose idle was read before their reply.
+_REMEMBERED = 64
 
 
 class Message(Protocol):
@@ -35,55 +41,65 @@ class ReplyOrder(Generic[M]):
     """Of one kernel."""
 
     def __init__(self) -> None:
-        self._published: list[M] = []
-        self._replies: list[M] = []
-        self._awaited: set[str] = set()
-        # Requests whose idle was seen lately: a kernel may say it before the reply, and both may be read in whatever order.
-        self._over: deque[str] = deque(maxlen=_REMEMBERED)
+        self._waiting: dict[str, tuple[float, list[M]]] = {}  # since when, oldest first
+        self._batch: list[M] = []
+        self._over: dict[str, None] = {}
 
     @property
-    def waiting(self) -> bool:
-        """Whether messages are held back until a kernel is idle again. Who waits for them gives up after a while, with :meth:`release`."""
-        return bool(self._awaited)
+    def deadline(self) -> float | None:
+        """When the reply that has waited longest has waited for long enough; None: none waits."""
+        return next((since + PATIENCE for since, _ in self._waiting.values()), None)
 
-    def handle(self, published: Sequence[M], replies: Sequence[M]) -> list[M]:
+    def handle(self, published: Sequence[M], replies: Sequence[M], now: float, *, more: bool) -> list[M]:
         """Messages were read.
 
         Args:
             published: from iopub, in their order.
-            replies: from all other channels; what was published before them is among what was published until now, if it is there already.
+            replies: from the other channels, read after ``published``.
+            now: seconds of a clock that only grows.
+            more: there is more to read on iopub.
 
         Returns:
             What can be handed on now, in its order. It may be nothing, but nothing is ever lost.
         """
-        idle = [message.parent.msg_id for message in published if _is_idle(message)]
-        self._over.extend(idle)
-        self._awaited.difference_update(idle)
+        behind: list[M] = []
         for reply in replies:
-            if reply.header.msg_type == "execute_reply" and reply.parent.msg_id not in self._over:
-                self._awaited.add(reply.parent.msg_id)
-        self._published += published
-        self._replies += replies
-        return [] if self._awaited else self.release()
+            request = reply.parent.msg_id
+            if reply.header.msg_type == "execute_reply" and request not in self._over:
+                self._waiting.setdefault(request, (now, []))[1].append(reply)
+            else:
+                self._over.pop(request, None)
+                behind.append(reply)
+        for message in published:
+            if message.header.msg_type == "status" and execution_state(message.parts) == "idle":
+                self._end(message.parent)
+            self._batch.append(message)
+        self._batch += behind
+        if self._waiting and not more and not behind and len(self._batch) <= _ONE_BATCH:
+            return []
+        return self._take()
+
+    def expire(self, now: float) -> list[M]:
+        """Give up waiting for what is due; call it when all that there was on iopub has been handled."""
+        for request in [request for request, (since, _) in self._waiting.items() if since + PATIENCE <= now]:
+            self._batch += self._waiting.pop(request)[1]
+        return [] if self._waiting else self._take()
 
     def release(self) -> list[M]:
-        """All that is held back, in its order."""
-        published, self._published = self._published, []
-        replies, self._replies = self._replies, []
-        self._awaited.clear()
-        if not replies:
-            return published
-        due: dict[str, list[M]] = {}
-        for reply in replies:
-            due.setdefault(reply.parent.msg_id, []).append(reply)
-        messages: list[M] = []
-        for message in published:
-            if _is_idle(message):
-                messages += due.pop(message.parent.msg_id, ())
-            messages.append(message)
-        for late in due.values():
-            messages += late
-        return messages
+        """All that is held back."""
+        return self.expire(float("inf"))
+
+    def _end(self, request: Header) -> None:
+        if request.msg_id in self._waiting:
+            self._batch += self._waiting.pop(request.msg_id)[1]
+        elif request.msg_type == "execute_request":
+            self._over[request.msg_id] = None
+            if len(self._over) > _REMEMBERED:
+                del self._over[next(iter(self._over))]
+
+    def _take(self) -> list[M]:
+        batch, self._batch = self._batch, []
+        return batch
 
     def check(self) -> None:
         """The invariants.
@@ -91,11 +107,8 @@ class ReplyOrder(Generic[M]):
         Raises:
             AssertionError: one does not hold.
         """
-        assert self._awaited or not (self._published or self._replies), "what nobody waits for is handed on"
-        assert self._awaited <= {reply.parent.msg_id for reply in self._replies}, "who waits is held back"
-        come = {message.parent.msg_id for message in self._published if _is_idle(message)}
-        assert not self._awaited & come, "what has come is not waited for"
-
-
-def _is_idle(message: Message) -> bool:
-    return message.header.msg_type == "status" and execution_state(message.parts) == "idle"
+        assert self._waiting or not self._batch, "what nobody waits for is handed on"
+        assert len(self._batch) <= _ONE_BATCH, "a batch is handed on"
+        assert not self._waiting.keys() & self._over.keys(), "what is over is not waited for"
+        assert len(self._over) <= _REMEMBERED
+        assert [since for since, _ in self._waiting.values()] == sorted(since for since, _ in self._waiting.values()), "oldest first"

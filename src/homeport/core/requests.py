@@ -153,6 +153,12 @@ class Requests:
         return self._state
 
     @property
+    def occupied(self) -> bool:
+        """Whether the kernel is busy, or will be as soon as it reads what it was sent."""
+        executions = (each for each in self._open.values() if each.msg_type == "execute_request")
+        return self._state == "busy" or any(each.ordered and not each.replied for each in executions)
+
+    @property
     def open(self) -> list[Request]:
         """The open requests, oldest first."""
         return list(self._open.values())

@@ -9,7 +9,7 @@ receive *or a send* it may stay silent although there is something to read, so w
 Nothing is sent before iopub is open, or what the kernel says about it would be published to nobody: a new or adopted kernel's answers
 would seem lost. It is open with its first message (ipykernel greets each subscriber), or shortly after its handshake.
 
-Replies and input requests are handed on at once, except for the reply to an execution, which waits for the ``idle`` that follows it
+Replies and input requests are handed on at once, except for the reply to an execution, which waits for the ``idle`` that comes with it
 (:mod:`homeport.core.reply_order`). iopub is read 15 ms after a request was sent, then, while the kernel is busy, at most every 5 ms, and
 under a steady flow every 20 ms: that makes batches of what would be single messages, and one of all that a short execution says. Its
 reader is off the loop in the gap, or the loop would spin. A reply ends the gap: nobody waits for the end of a run.
@@ -39,9 +39,6 @@ FIRST_GAP: Final = 0.015
 GAP: Final = 0.005
 LONGEST_GAP: Final = 0.02
 """Seconds between two looks at iopub while the kernel is busy: at first, and under a steady flow."""
-
-IDLE_PATIENCE: Final = 0.05
-"""Seconds for which the reply to an execution waits for its idle. It takes about a millisecond, unless a kernel never says it."""
 
 # So many messages in a gap are a flow.
 _FLOW = 4
@@ -193,7 +190,7 @@ class KernelChannels:
         socket.send(last, _NOW)
         if _readable(socket):
             self._loop.call_soon(self._ready, channel)
-        if answered and self._gap is None and not self._order.waiting:
+        if answered and self._gap is None and self._order.deadline is None:
             self._begin_gap(FIRST_GAP)
 
     def drain_replies(self) -> None:
@@ -209,29 +206,33 @@ class KernelChannels:
             more = True
             while more and not self._closed:
                 messages, more = self._take(self._sockets[channel], channel)
-                self._hand_on(*((messages, ()) if channel == "iopub" else ((), messages)))
-        if not self._closed:
-            self._give_up()
+                published, replies = (messages, []) if channel == "iopub" else ([], messages)
+                self._hand_on(published, replies, more=True)
+        if not self._closed and (messages := self._order.release()):
+            self._received(messages)
 
-    def _hand_on(self, published: Sequence[Received], replies: Sequence[Received]) -> bool:
+    def _hand_on(self, published: Sequence[Received], replies: Sequence[Received], *, more: bool) -> bool:
         """Pass messages on as soon as it is their turn; whether iopub may be looked at less often."""
-        messages = self._order.handle(published, replies)
-        if not self._order.waiting:
-            self._be_patient(False)
-        elif self._patience is None:
-            self._be_patient(True)
+        messages = self._order.handle(published, replies, self._loop.time(), more=more)
+        self._be_patient()
         return self._received(messages) if messages else False
 
-    def _be_patient(self, patient: bool) -> None:
-        if self._patience is not None:
+    def _be_patient(self) -> None:
+        deadline = None if self._closed else self._order.deadline
+        if deadline is None and self._patience is not None:
             self._patience.cancel()
-        self._patience = self._loop.call_later(IDLE_PATIENCE, self._give_up) if patient else None
+            self._patience = None
+        elif deadline is not None and self._patience is None:
+            self._patience = self._loop.call_at(deadline, self._lose_patience)
 
-    def _give_up(self) -> None:
-        """Wait for no idle any more."""
-        self._be_patient(False)
-        if messages := self._order.release():
+    def _lose_patience(self) -> None:
+        self._patience = None
+        # What is waited for may lie behind much that has not been read yet.
+        published, more = self._take_published()
+        self._hand_on(published, (), more=more)
+        if not more and not self._closed and (messages := self._order.expire(self._loop.time())):
             self._received(messages)
+        self._be_patient()
 
     def close(self) -> None:
         """Close the sockets; what has not been read is lost."""
@@ -242,7 +243,7 @@ class KernelChannels:
             self._unwatch()
         if not self.opened.done():
             self.opened.set_result(None)
-        self._be_patient(False)
+        self._be_patient()
         if self._gap is not None:
             self._gap.cancel()
         for channel, socket in self._sockets.items():
@@ -263,27 +264,27 @@ class KernelChannels:
         if self._gap is not None:
             self._gap.cancel()
             self._gap = None
+        self._read(channel)
+
+    def _look(self) -> None:
+        """Hand on what has come on iopub; a reply that has come as well belongs before its idle."""
+        self._gap = None
+        self._read("shell")
+
+    def _read(self, channel: Channel) -> None:
         # What belongs to a reply came before it.
         published, more_output = self._take_published()
         replies, more = self._take(self._sockets[channel], channel)
-        relaxed = self._hand_on(published, replies)
+        relaxed = self._hand_on(published, replies, more=more_output)
         if self._closed:
             return
         if more:
             self._loop.call_soon(self._ready, channel)
         self._next_look(len(published), relaxed=relaxed, more=more_output)
 
-    def _look(self) -> None:
-        """Hand on what has come on iopub."""
-        self._gap = None
-        published, more = self._take_published()
-        relaxed = self._hand_on(published, ())
-        if not self._closed:
-            self._next_look(len(published), relaxed=relaxed, more=more)
-
     def _next_look(self, count: int, *, relaxed: bool, more: bool) -> None:
         """Look at iopub again after a gap, or as soon as something comes. ``count`` messages came this time."""
-        if relaxed and not more:
+        if relaxed and not more and self._order.deadline is None:
             self._begin_gap(self._next_gap)
             self._next_gap = min(2 * self._next_gap, LONGEST_GAP) if count >= _FLOW else GAP
             return

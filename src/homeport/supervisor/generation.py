@@ -112,6 +112,11 @@ class Generation:
         """What the kernel does; ``None`` before its first status."""
         return self._requests.state
 
+    @property
+    def occupied(self) -> bool:
+        """Whether the kernel is busy, or will be as soon as it reads what it was sent."""
+        return self._requests.occupied
+
     # --- the kernel's side --------------------------------------------------------------------------------------------
 
     def connect(self, context: zmq.Context[zmq.Socket[bytes]], connection: Connection, routing_id: bytes) -> None:
@@ -330,23 +335,23 @@ class Generation:
                     self._channels.drain_replies()
                 self._let_in()
         else:
-            self._take_in(batch)
+            self._count(batch)
+            self._append(batch)
         return self._requests.state == "busy" and not self._requests.awaiting_idle
 
     def _let_in(self) -> None:
         """Take in what has come since the adoption: now it is known what was lost before, or it never will be."""
         early, self._early = self._early, []
         if early:
-            early.sort(key=_in_order)
-            self._take_in(early, judge=True)
+            # A message that is not in order tells nothing about what came before it.
+            self._count(sorted(early, key=_in_order))
+            self._note_missed(self._counter.handle(Judge()))
+            self._append(early)
 
-    def _take_in(self, batch: list[Received], *, judge: bool = False) -> None:
+    def _count(self, batch: list[Received]) -> None:
         now = time.monotonic()
         for in_order, messages in groupby(batch, _in_order):
             self._note_missed(self._counter.handle(Seen([message.header.msg_id for message in messages], now, in_order)))
-        if judge:
-            self._note_missed(self._counter.handle(Judge()))
-        self._append(batch)
 
     def _note_missed(self, missed: Iterable[Missed]) -> None:
         for each in missed:

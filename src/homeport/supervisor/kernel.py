@@ -404,7 +404,7 @@ class Kernel:
         if body is None or self._saved.dead:
             return
         self._stop_reason = reason
-        if self._ready and self._current.state == "busy":
+        if self._ready and self._current.occupied:
             # Else the polite request waits behind the cell, until SIGTERM.
             try:
                 await asyncio.wait_for(self._interrupt(body), grace / 4)

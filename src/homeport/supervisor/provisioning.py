@@ -24,6 +24,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -292,7 +293,10 @@ async def _became(process: subprocess.Popen[bytes], wrapper: Sequence[str]) -> b
 
 
 def _is_ipython(spec: KernelSpec) -> bool:
-    return any(word in ("ipykernel", "ipykernel_launcher") for word in cast("Sequence[str]", spec.argv))
+    argv = cast("Sequence[str]", spec.argv)
+    return any(Path(word).name == "ipykernel_launcher.py" for word in argv) or any(
+        option == "-m" and module in ("ipykernel", "ipykernel_launcher") for option, module in pairwise(argv)
+    )
 
 
 def _more_arguments(spec: KernelSpec, request: Launch) -> Sequence[str]:
@@ -301,8 +305,8 @@ def _more_arguments(spec: KernelSpec, request: Launch) -> Sequence[str]:
 
 
 def _without_pause(argv: Sequence[str]) -> Sequence[str]:
-    """Of what starts an IPython kernel: it does not wait for half a millisecond before each reply, so that clients get the outputs before
-    it. They do: see :mod:`homeport.core.reply_order`. An IPythonKernel of the user's configuration can still want the pause."""
+    """Have an IPython kernel not wait for half a millisecond before each reply, which is to let clients get the outputs first. They do:
+    see :mod:`homeport.core.reply_order`. ``c.IPythonKernel._execute_sleep`` in a user's configuration wins over this."""
     # Given twice, it would keep the kernel from starting.
     return argv if any("_execute_sleep" in word for word in argv) else [*argv, "--Kernel._execute_sleep=0"]
 
