@@ -208,12 +208,14 @@ class KernelChannels:
                 messages, more = self._take(self._sockets[channel], channel)
                 published, replies = (messages, []) if channel == "iopub" else ([], messages)
                 self._hand_on(published, replies, more=True)
-        if not self._closed and (messages := self._order.release()):
-            self._received(messages)
+        if not self._closed:
+            self._pass_on(self._order.release())
 
     def _hand_on(self, published: Sequence[Received], replies: Sequence[Received], *, more: bool) -> bool:
         """Pass messages on as soon as it is their turn; whether iopub may be looked at less often."""
-        messages = self._order.handle(published, replies, self._loop.time(), more=more)
+        return self._pass_on(self._order.handle(published, replies, self._loop.time(), more=more))
+
+    def _pass_on(self, messages: list[Received]) -> bool:
         self._be_patient()
         return self._received(messages) if messages else False
 
@@ -230,9 +232,8 @@ class KernelChannels:
         # What is waited for may lie behind much that has not been read yet.
         published, more = self._take_published()
         self._hand_on(published, (), more=more)
-        if not more and not self._closed and (messages := self._order.expire(self._loop.time())):
-            self._received(messages)
-        self._be_patient()
+        if not more and not self._closed:
+            self._pass_on(self._order.expire(self._loop.time()))
 
     def close(self) -> None:
         """Close the sockets; what has not been read is lost."""
