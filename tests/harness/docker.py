@@ -193,7 +193,7 @@ def _lines(file: Path) -> list[str]:
     return file.read_text().splitlines() if file.exists() else []
 
 
-def _wait_for_addresses() -> None:
+def wait_for_addresses() -> None:
     """A new interface's IPv6 address is tentative for a second; when it no longer is, Chromium drops what it is loading."""
     interfaces = Path("/proc/net/if_inet6")
     tentative, deadline = 0x40, time.monotonic() + 10  # IFA_F_TENTATIVE; the fifth column of the file are the flags
@@ -211,7 +211,7 @@ def run_container(docker: Docker, image: str) -> Iterator[RunContainer]:
         published = ("--network", docker.network, "--publish=127.0.0.1::8888")
         container = docker.run("run", "--detach", *published, *options, image, *command).strip()
         running.append(container)
-        _wait_for_addresses()
+        wait_for_addresses()
         return Container(docker, container)
 
     yield run

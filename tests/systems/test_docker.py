@@ -19,7 +19,7 @@ from playwright.async_api import Page, expect
 
 from harness import notebooks
 from harness.browser import OpenPage
-from harness.docker import USER_ID, Container, Docker, RunContainer
+from harness.docker import USER_ID, Container, Docker, RunContainer, wait_for_addresses
 from harness.installed import ROOT
 from harness.needs import program
 from harness.notebook_page import NotebookPage
@@ -267,6 +267,7 @@ async def test_the_guide_word_for_word(docker: Docker, image: str, open_page: Op
         for _ in range(2):  # the second container is a new one, and goes on where the first was
             container = Container(docker, shell(run).strip())
             container.said("Stopping the container")
+            wait_for_addresses()
             printed = shell(logs)
             assert "    https://machine.example.org:8888/   (with your password)" in printed
             fingerprints |= set(re.findall(r"(?:[0-9A-F]{2}:){31}[0-9A-F]{2}", printed))
