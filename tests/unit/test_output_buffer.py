@@ -182,6 +182,7 @@ def test_a_person_clears_a_running_cell(steps: list[tuple[Any, ...]], where: int
         each.stream("stdout", "after\n")
         shows.flush(each)
     (output,) = document.outputs
+    assert output["output_type"] == "stream"
     assert "after" in output["text"]
     assert output["text"].count("\n") == 1
     assert as_it_was.outputs[-1]["text"].endswith(output["text"])
